@@ -1,0 +1,1 @@
+"""The embedded AWS: `python -m sandbox start | status | stop | env`."""
