@@ -1,0 +1,82 @@
+"""The sandbox's command line: ``python -m sandbox start | status | stop | env``."""
+
+import argparse
+import shlex
+import sys
+import time
+
+from sandbox.control import SandboxError, running, start, state_directory, stop
+from sandbox.environment import client_environment, client_unset
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one command; return the exit status (0 done, 1 could not, 3 `status` of a sandbox that is down)."""
+    options = _parser().parse_args(arguments)
+    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env}
+    try:
+        return commands[options.command](options)
+    except SandboxError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _start(options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    sys.stderr.write("Starting the sandbox\n")
+    state = start(
+        state_directory(options.directory),
+        port=options.port,
+        time_scale=options.time_scale,
+        boot_seconds=options.boot_seconds,
+    )
+    sys.stderr.write(f"Ready after {time.monotonic() - began:.1f} s\n")
+    sys.stdout.write(f"{state.endpoint}\n")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    state = running(state_directory(options.directory))
+    if state is None:
+        sys.stdout.write("The sandbox is not running.\n")
+        return 3
+    sys.stdout.write(
+        f"The sandbox is running at {state.endpoint} (process {state.pid}, time scale {state.time_scale:g}, "
+        f"boot {state.boot_seconds:g} s).\n"
+    )
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    stopped = stop(state_directory(options.directory))
+    sys.stdout.write("The sandbox has stopped.\n" if stopped else "The sandbox was not running.\n")
+    return 0
+
+
+def _env(options: argparse.Namespace) -> int:
+    state = running(state_directory(options.directory))
+    if state is None:
+        msg = "The sandbox is not running; start it with `python -m sandbox start`."
+        raise SandboxError(msg)
+    sys.stdout.write(f"unset {' '.join(client_unset())}\n")
+    for name, text in client_environment(state.endpoint).items():
+        sys.stdout.write(f"export {name}={shlex.quote(text)}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS on this machine, for Spot Responder.")
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--directory", help="state directory (default: SPOT_SANDBOX_DIR, else .sandbox)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("start", parents=[where], help="start it and wait until it answers")
+    starting.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1; 0 picks a free one (default 4566)")
+    starting.add_argument("--time-scale", type=float, default=1.0, help="every duration is multiplied by it (default 1)")
+    starting.add_argument("--boot-seconds", type=float, default=40.0, help="boot of an instance, unscaled (default 40)")
+    commands.add_parser("status", parents=[where], help="say whether it runs, and where")
+    commands.add_parser("stop", parents=[where], help="end it and every process it has started")
+    commands.add_parser("env", parents=[where], help="print the exports for eval: clients then speak to the sandbox")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
