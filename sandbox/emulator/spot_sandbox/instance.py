@@ -345,8 +345,8 @@ class Instance:
             MARK: self.mark,
         }
         threading.Thread(target=serve, args=(listener, self.metadata), daemon=True).start()
-        threading.Thread(target=self._boot, daemon=True).start()
-        self.say("listening", port=port)
+        # Said by the other thread: the first one may be interrupted by a signal whose handler speaks, too.
+        threading.Thread(target=self._boot, args=(port,), daemon=True).start()
 
     def _install_shutdown(self) -> None:
         """Let `shutdown`, `poweroff` and `halt` do on this instance what they do on a machine of one's own."""
@@ -354,8 +354,9 @@ class Instance:
             with open(f"{self.root}/usr/sbin/{name}", "w", encoding="utf-8", opener=_executable) as file:  # noqa: PTH123
                 file.write('#!/bin/sh\nexec kill -USR1 "$SPOT_SANDBOX_INSTANCE_PID"\n')
 
-    def _boot(self) -> None:
-        """Come up: after the boot's time the SSM agent answers, and cloud-init runs the user data, the first time only."""
+    def _boot(self, port: int) -> None:
+        """Come up: IMDS answers at once; after the boot's time the SSM agent answers, and cloud-init runs the user data, the first time only."""
+        self.say("listening", port=port)
         time.sleep(self.boot_seconds)
         self.say("booted")
         done = f"{self.root}/var/lib/cloud/instance/sem/config_scripts_user"
