@@ -1,0 +1,92 @@
+"""Clients of AWS, built from botocore alone: boto3 on top of it would only cost import time on a cold start."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
+
+from spot_responder.domain.errors import CallFailed, Refused, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+THROTTLED = frozenset(
+    {
+        "EC2ThrottledException",
+        "InternalServerError",
+        "LimitExceededException",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RateExceeded",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "ServiceUnavailable",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionConflictException",
+        "Unavailable",
+    },
+)
+"""Error codes that mean "a little later": the services' own pages on throttling and common errors."""
+
+SERVER_ERROR = 500
+
+CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    # One quick second try; longer patience is the use case's, which knows the deadline.
+    retries={"mode": "standard", "total_max_attempts": 2},
+)
+
+
+def client(service: str, shapes: Mapping[str, Collection[str]] | None = None) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
+    """Return a client of a service.
+
+    ``shapes`` names, for some structures of the service's answers, the only members worth parsing. An EC2 ``Instance`` has
+    over 60; reading them all takes three times the CPU of a whole batch of 1,000.
+    """
+    session = botocore.session.get_session()
+    if shapes:
+        model = session.get_component("data_loader").load_service_model(service, "service-2")
+        for name, wanted in shapes.items():
+            members = model["shapes"][name]["members"]
+            model["shapes"][name]["members"] = {member: members[member] for member in wanted}
+    return session.create_client(service, config=CONFIG)
+
+
+@contextmanager
+def calling(operation: str) -> Iterator[None]:
+    """Translate what botocore raises into our errors; ``operation`` is named in the sentence: ``ec2:DescribeInstances``."""
+    try:
+        yield
+    except ClientError as error:
+        raise translated(operation, error) from error
+    except (EndpointConnectionError, HTTPClientError) as error:
+        raise Unavailable(f"{operation}: {error}") from error
+    except BotoCoreError as error:
+        raise Refused(f"{operation}: {error}") from error
+
+
+def translated(operation: str, error: ClientError) -> CallFailed:
+    """Return our error for one of AWS."""
+    code = error_code(error)
+    sentence = f"{operation}: {code}: {error_message(error)}"
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return Unavailable(sentence) if code in THROTTLED or status >= SERVER_ERROR else Refused(sentence)
+
+
+def error_code(error: ClientError) -> str:
+    """Return AWS's code: ``InvalidInstanceId``."""
+    return error.response.get("Error", {}).get("Code", "Unknown")
+
+
+def error_message(error: ClientError) -> str:
+    """Return AWS's own sentence."""
+    return error.response.get("Error", {}).get("Message", "")

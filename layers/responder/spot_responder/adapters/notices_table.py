@@ -1,0 +1,239 @@
+"""The notices table: what AWS said, what was found, what was done, how it ended, on one item (DynamoDB API).
+
+Partition key ``account_region`` (``123456789012#us-east-1``), sort key ``notice_id`` (``<instance>#<kind>#<time>``).
+Every attribute is a text but ``expires_at``, epoch seconds, by which the table's TTL removes the item.
+Answers are written 25 to a call with BatchExecuteStatement: an item that cannot be written does not stop the others, and
+only the attributes named change, so that an outcome written meanwhile stays.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
+
+from spot_responder.adapters.clients import calling, error_code
+from spot_responder.domain.errors import ConfigurationError, InvalidInput, Unavailable
+from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
+from spot_responder.domain.plans import Outcome
+from spot_responder.use_cases.ports import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef, KeysAndAttributesTypeDef
+
+    from spot_responder.domain.events import InstanceEnded
+    from spot_responder.use_cases.ports import Answer, Closing, Written
+
+KEYS_PER_READ = 100
+STATEMENTS_PER_CALL = 25
+REFUSED_CONDITION = ("ConditionalCheckFailed", "ConditionalCheckFailedException")
+
+type Item = Mapping[str, Mapping[str, Any]]
+"""DynamoDB's JSON: ``{"kind": {"S": "rebalance"}}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoNoticesTable:
+    """``NoticesTable`` on DynamoDB; items are removed ``keep`` after their notice."""
+
+    dynamodb: DynamoDBClient
+    name: str
+    keep: timedelta
+
+    def add(self, notice: Notice, now: datetime, by: str) -> bool:
+        """Put the item unless it is there. A lost answer to our own put is not taken for a second copy: ``by`` tells."""
+        item = {**to_item(notice), **_texts(recorded_by=by, recorded_at=timestamp(now))}
+        item["expires_at"] = {"N": str(int((notice.time + self.keep).timestamp()))}
+        put = {"Item": item, "ConditionExpression": "attribute_not_exists(notice_id)"}
+        return self._if_first("PutItem", put, "recorded_by", by)
+
+    def read(self, keys: Collection[NoticeKey]) -> dict[NoticeKey, Record]:
+        """Return the records that exist. Raises ``Unavailable`` where DynamoDB left some unread."""
+        found: dict[NoticeKey, Record] = {}
+        for some in batched(keys, KEYS_PER_READ, strict=False):
+            with self._calling("BatchGetItem"):
+                wanted: KeysAndAttributesTypeDef = {"Keys": [_key(key) for key in some], "ConsistentRead": True}
+                answer = self.dynamodb.batch_get_item(RequestItems={self.name: wanted})
+            if answer.get("UnprocessedKeys"):
+                raise Unavailable("dynamodb:BatchGetItem: some keys were left unprocessed")
+            records = (_record(item) for item in answer["Responses"].get(self.name, []))
+            found |= {record.notice.key: record for record in records}
+        return found
+
+    def of_instance(self, account_region: str, instance_id: str) -> list[Record]:
+        """Return the records of one instance; their notice ids begin with its id."""
+        values = _texts(account_region=account_region, instance=f"{instance_id}#")
+        pages = self.dynamodb.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression="account_region = :account_region AND begins_with(notice_id, :instance)",
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            ConsistentRead=True,
+        )
+        with self._calling("Query"):
+            return [_record(item) for page in pages for item in page["Items"]]
+
+    def answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
+        """Write the answers; see ``NoticesTable.answer``."""
+        written: dict[NoticeKey, Written] = {}
+        for some in batched(answers, STATEMENTS_PER_CALL, strict=False):
+            with self._calling("BatchExecuteStatement"):
+                result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in some])
+            written |= {answer.notice.key: _written(response) for answer, response in zip(some, result["Responses"], strict=True)}
+        return written
+
+    def close(self, key: NoticeKey, closing: Closing) -> bool:
+        """Write the outcome unless there is one."""
+        values = _texts(outcome=closing.outcome, reason=closing.reason, closed_at=timestamp(closing.at), closed_by=closing.by)
+        update = {**_update(key, values), "ConditionExpression": "attribute_exists(notice_id) AND attribute_not_exists(outcome)"}
+        return self._if_first("UpdateItem", update, "closed_by", closing.by)
+
+    def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
+        """Write when and how the instance ended, unless that is known."""
+        values = _texts(instance_state=ended.state, gone_at=timestamp(ended.time), gone_by=by)
+        update = {**_update(key, values), "ConditionExpression": "attribute_exists(notice_id) AND attribute_not_exists(gone_at)"}
+        return self._if_first("UpdateItem", update, "gone_by", by)
+
+    def _if_first(self, operation: Literal["PutItem", "UpdateItem"], request: Mapping[str, Any], by_attribute: str, by: str) -> bool:
+        """Make a conditional write; True also where the item shows that it was made by this very invocation before."""
+        write = self.dynamodb.put_item if operation == "PutItem" else self.dynamodb.update_item
+        with self._calling(operation):
+            try:
+                write(TableName=self.name, ReturnValuesOnConditionCheckFailure="ALL_OLD", **request)
+            except ClientError as error:
+                if error_code(error) not in REFUSED_CONDITION:
+                    raise
+                there: Item = error.response.get("Item", {})  # type: ignore[assignment]  # botocore's type leaves out the modelled error's members
+                return _text(there, by_attribute) == by
+        return True
+
+    def _statement(self, answer: Answer) -> BatchStatementRequestTypeDef:
+        values: dict[str, str] = {}
+        if answer.instance is not None:
+            values |= {"instance_type": answer.instance.instance_type, "zone": answer.instance.zone}
+        if answer.command_id is not None:
+            values |= {"command_id": answer.command_id, "asked_at": timestamp(answer.at)}
+        if answer.outcome is not None:
+            values |= {"outcome": answer.outcome, "reason": answer.reason, "closed_at": timestamp(answer.at)}
+        sets = " ".join(f"SET {name}=?" for name in values)
+        open_only = "AND outcome IS MISSING" if answer.outcome is not None else ""
+        statement = f'UPDATE "{self.name}" {sets} WHERE account_region=? AND notice_id=? {open_only}'
+        key = answer.notice.key
+        parameters = [*values.values(), key.account_region, key.notice_id]
+        return {"Statement": statement.strip(), "Parameters": [{"S": value} for value in parameters]}
+
+    @contextmanager
+    def _calling(self, operation: str) -> Iterator[None]:
+        """``calling``, with the one error that means a wrong setting."""
+        with calling(f"dynamodb:{operation}"):
+            try:
+                yield
+            except ClientError as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    raise
+                sentence = f"NOTICES_TABLE is {self.name}: there is no such table in this account and Region, deploy the stack again"
+                raise ConfigurationError(sentence) from error
+
+
+def to_item(notice: Notice) -> dict[str, dict[str, str]]:
+    """Return a notice in DynamoDB's JSON."""
+    return _texts(
+        account_region=notice.key.account_region,
+        notice_id=notice.key.notice_id,
+        kind=notice.kind,
+        action=notice.action,
+        instance_id=notice.instance_id,
+        account=notice.account,
+        region=notice.region,
+        event_time=timestamp(notice.time),
+        event_id=notice.event_id,
+        deadline=timestamp(notice.deadline),
+    )
+
+
+def from_item(item: Item) -> Notice:
+    """Return the notice of an item in DynamoDB's JSON. Raises ``InvalidInput``."""
+    try:
+        return Notice(
+            kind=NoticeKind(_required(item, "kind")),
+            action=Action(_required(item, "action")),
+            instance_id=_required(item, "instance_id"),
+            account=_required(item, "account"),
+            region=_required(item, "region"),
+            time=datetime.fromisoformat(_required(item, "event_time")),
+            event_id=_required(item, "event_id"),
+        )
+    except ValueError as error:
+        raise InvalidInput("dynamodb.NewImage", "an item of the notices table", str(error)) from error
+
+
+def from_stream(event: object) -> Iterator[tuple[str, Notice | InvalidInput]]:
+    """Yield sequence number and notice of each record of a stream batch; a record that is not ours comes as its error."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not isinstance(records, list):
+        yield "", InvalidInput("Records", "a list of DynamoDB stream records", records)
+        return
+    for record in records:
+        change = record.get("dynamodb") if isinstance(record, dict) else None
+        change = change if isinstance(change, dict) else {}
+        yield str(change.get("SequenceNumber", "")), _from_image(change.get("NewImage"))
+
+
+def _from_image(image: object) -> Notice | InvalidInput:
+    if not isinstance(image, dict):
+        return InvalidInput("dynamodb.NewImage", "an item of the notices table", image)
+    try:
+        return from_item(image)
+    except InvalidInput as error:
+        return error
+
+
+def _record(item: Item) -> Record:
+    outcome = _text(item, "outcome")
+    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_at"))
+
+
+def _text(item: Item, name: str) -> str | None:
+    value = item.get(name)
+    text = value.get("S") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _required(item: Item, name: str) -> str:
+    text = _text(item, name)
+    if text is None:
+        raise InvalidInput(f"dynamodb.NewImage.{name}", "a text", item.get(name))
+    return text
+
+
+def _key(key: NoticeKey) -> dict[str, dict[str, str]]:
+    return _texts(account_region=key.account_region, notice_id=key.notice_id)
+
+
+def _texts(**values: str) -> dict[str, dict[str, str]]:
+    return {name: {"S": str(value)} for name, value in values.items()}
+
+
+def _update(key: NoticeKey, values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the parts of an UpdateItem that set these attributes; names go by placeholders, some are reserved words."""
+    return {
+        "Key": _key(key),
+        "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in values),
+        "ExpressionAttributeNames": {f"#{name}": name for name in values},
+        "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+    }
+
+
+def _written(response: BatchStatementResponseTypeDef) -> Written:
+    """Return what became of one statement of a batch."""
+    error = response.get("Error")
+    if error is None:
+        return True
+    code = error.get("Code", "Unknown")
+    return False if code in REFUSED_CONDITION else f"dynamodb:BatchExecuteStatement: {code}: {error.get('Message', '')}"

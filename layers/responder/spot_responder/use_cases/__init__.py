@@ -1,0 +1,1 @@
+"""What each function does, in terms of ports that the adapters fill."""

@@ -1,0 +1,132 @@
+"""What the use cases need of the world, named for what they want.
+
+Every port may raise ``Unavailable`` (try again while there is time), ``Refused`` (do not) and ``ConfigurationError``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from spot_responder.domain.events import InstanceEnded
+    from spot_responder.domain.instances import Instance
+    from spot_responder.domain.lines import Line
+    from spot_responder.domain.notices import Notice, NoticeKey
+    from spot_responder.domain.plans import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A notice as the table has it: what was done about it so far."""
+
+    notice: Notice
+    command_id: str | None = None
+    outcome: Outcome | None = None
+    gone_at: str | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a redelivered stream record of this notice has nothing left to do."""
+        return self.command_id is not None or self.outcome is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was done about a notice: asked (``command_id``), or closed (``outcome``)."""
+
+    notice: Notice
+    at: datetime
+    instance: Instance | None = None
+    command_id: str | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The outcome of a notice; ``by`` names the invocation, so that its own retry is not taken for a second one."""
+
+    outcome: Outcome
+    reason: str
+    at: datetime
+    by: str
+
+
+type Written = bool | str
+"""Whether an answer took effect (False: the notice has an outcome already, or its item is gone), or why it could not be written."""
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime:
+        """Return the aware present."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Story(Protocol):
+    """The log group that a person tails."""
+
+    def tell(self, line: Line) -> None:
+        """Write one line."""
+
+
+class NoticesTable(Protocol):
+    """The record of all notices."""
+
+    def add(self, notice: Notice, now: datetime, by: str) -> bool:
+        """Record a notice; False if it was there already, recorded by another invocation than ``by``."""
+
+    def read(self, keys: Collection[NoticeKey]) -> Mapping[NoticeKey, Record]:
+        """Return the records that exist, strongly consistent."""
+
+    def of_instance(self, account_region: str, instance_id: str) -> Sequence[Record]:
+        """Return the records of one instance, strongly consistent."""
+
+    def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
+        """Write what was done. One that cannot be written does not stop the others."""
+
+    def close(self, key: NoticeKey, closing: Closing) -> bool:
+        """Give a notice its outcome; False if another invocation than ``closing.by`` did."""
+
+    def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
+        """Note that the instance ended; False if another invocation than ``by`` did."""
+
+
+class Fleet(Protocol):
+    """The instances."""
+
+    def describe(self, instance_ids: Collection[str]) -> Mapping[str, Instance]:
+        """Return the instances that EC2 knows: one call, unless some ids are unknown to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How a command went on one instance: ``detail`` in SSM's words, the end of its output."""
+
+    detail: str
+    exit_status: int | None
+    last_lines: str
+
+
+class Commands(Protocol):
+    """The way to an instance's shell."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many instances one command takes."""
+
+    def ask_checkpoint(self, notices: Sequence[Notice], now: datetime) -> str:
+        """Send one command to all instances of these notices and return its id. Raises ``InstancesRefused`` as well."""
+
+    def unreachable(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return, for those instances that cannot be reached now, the reason."""
+
+    def invocation(self, command_id: str, instance_id: str) -> Invocation:
+        """Return how a command went on an instance."""

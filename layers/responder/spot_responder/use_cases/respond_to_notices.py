@@ -1,0 +1,143 @@
+"""The notices that came together are answered together: one describe, one command for many instances.
+
+In come the stream records of new items; out go commands, each notice's answer in the table, and a line for each. A
+record whose item says that it is answered is skipped, so that a redelivered batch does nothing twice. What could not be
+finished in this invocation is handed back to the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from spot_responder.domain import lines
+from spot_responder.domain.errors import CallFailed, InvalidInput, Unavailable
+from spot_responder.domain.plans import Outcome, Plan, decide, needs_describing, supersede
+from spot_responder.use_cases.ask_checkpoints import AskCheckpoints, Asked, NotAsked, PutOff
+from spot_responder.use_cases.patience import keep_trying, pauses
+from spot_responder.use_cases.ports import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from spot_responder.domain.instances import Instance
+    from spot_responder.domain.notices import Notice, NoticeKey
+    from spot_responder.domain.plans import Policy
+    from spot_responder.use_cases.ports import Clock, Commands, Fleet, NoticesTable, Story
+
+type Instances = Mapping[str, Instance]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """An answer that the table did not take, and why."""
+
+    answer: Answer
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class RespondToNotices:
+    """Answer the notices of one stream batch."""
+
+    notices: NoticesTable
+    fleet: Fleet
+    commands: Commands
+    story: Story
+    clock: Clock
+    policy: Policy
+
+    def __call__(self, batch: Iterable[Notice | InvalidInput], until: datetime) -> set[NoticeKey]:
+        """Answer a batch before ``until``, the end of this invocation; return the notices to be delivered again."""
+        arrived = self._valid(batch)
+        records = keep_trying(lambda: self.notices.read(arrived.keys()), until, self.clock)
+        todo = [notice for key, notice in arrived.items() if key not in records or not records[key].is_answered]
+        try:
+            instances = self._describe(todo, until)
+        except CallFailed as error:
+            return self._give_up(todo, error, until)
+        now = self.clock.now()
+        plans = supersede(decide(notice, instances.get(notice.instance_id), self.policy, now) for notice in todo)
+        return self._carry_out(plans, instances, until)
+
+    def _valid(self, batch: Iterable[Notice | InvalidInput]) -> dict[NoticeKey, Notice]:
+        valid: dict[NoticeKey, Notice] = {}
+        for item in batch:
+            if isinstance(item, InvalidInput):
+                self.story.tell(lines.input_rejected(item))
+            else:
+                valid[item.key] = item
+        return valid
+
+    def _describe(self, todo: Sequence[Notice], until: datetime) -> Instances:
+        now = self.clock.now()
+        wanted = [notice for notice in todo if needs_describing(notice, now)]
+        if not wanted:
+            return {}
+        last_deadline = max(notice.deadline for notice in wanted)
+        instance_ids = {notice.instance_id for notice in wanted}
+        return keep_trying(lambda: self.fleet.describe(instance_ids), min(last_deadline, until), self.clock)
+
+    def _give_up(self, todo: Sequence[Notice], error: CallFailed, until: datetime) -> set[NoticeKey]:
+        """EC2 did not say what these instances are: what may still be told in time goes back to the stream, the rest failed."""
+        now = self.clock.now()
+        in_time = {notice.key for notice in todo if isinstance(error, Unavailable) and not notice.is_late(now)}
+        failed = [Plan(notice, str(error), Outcome.FAILED) for notice in todo if notice.key not in in_time]
+        return in_time | self._carry_out(failed, {}, until)
+
+    def _carry_out(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
+        """Do the asking first: a table that is slow to write holds up no checkpoint."""
+        put_off: set[NoticeKey] = set()
+        unwritten = self._close([plan for plan in plans if not plan.is_checkpoint], instances)
+        ask = AskCheckpoints(self.commands, self.clock, until)
+        for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
+            match result:
+                case Asked(notices, command_id):
+                    unwritten += self._note_asked(notices, command_id, instances)
+                case NotAsked(notice, reason):
+                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances)
+                case PutOff(notices):
+                    put_off |= {notice.key for notice in notices}
+        return put_off | self._insist(unwritten, until)
+
+    def _close(self, plans: Sequence[Plan], instances: Instances) -> list[Unwritten]:
+        now = self.clock.now()
+        return self._write(
+            [Answer(plan.notice, now, instances.get(plan.notice.instance_id), outcome=plan.outcome, reason=plan.reason) for plan in plans],
+        )
+
+    def _note_asked(self, notices: Sequence[Notice], command_id: str, instances: Instances) -> list[Unwritten]:
+        """Tell first: should we crash before the write, the command is sent again, and that is told again."""
+        now = self.clock.now()
+        for notice in notices:
+            self.story.tell(lines.checkpoint_asked(notice, command_id, now))
+        return self._write(
+            [Answer(notice, now, instances.get(notice.instance_id), command_id=command_id) for notice in notices],
+        )
+
+    def _write(self, answers: Sequence[Answer]) -> list[Unwritten]:
+        """Write answers once and tell of the notices closed; return the answers that are still to be written."""
+        if not answers:
+            return []
+        try:
+            written = self.notices.answer(answers)
+        except Unavailable as error:
+            return [Unwritten(answer, str(error)) for answer in answers]
+        for answer in answers:
+            if answer.outcome is not None and written[answer.notice.key] is True:
+                self.story.tell(lines.notice_closed(answer.notice, answer.outcome, answer.reason, answer.at))
+        troubles = ((answer, written[answer.notice.key]) for answer in answers)
+        return [Unwritten(answer, trouble) for answer, trouble in troubles if isinstance(trouble, str)]
+
+    def _insist(self, unwritten: Sequence[Unwritten], until: datetime) -> set[NoticeKey]:
+        """Write what is left while there is time; return what is not written in the end."""
+        for pause in pauses():
+            if not unwritten or self.clock.now() + timedelta(seconds=pause) >= until:
+                break
+            self.clock.sleep(pause)
+            unwritten = self._write([left.answer for left in unwritten])
+        for left in unwritten:
+            self.story.tell(lines.answer_unwritten(left.answer.notice, left.trouble, self.clock.now()))
+        return {left.answer.notice.key for left in unwritten}
