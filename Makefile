@@ -1,0 +1,67 @@
+# Spot Responder. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check fix build deploy clean lock sandbox
+
+PYTHON ?= $(shell command -v python3.13 2>/dev/null || uv python find 3.13 2>/dev/null || ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 2>/dev/null | tail -1)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/layers/responder
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup  ## See a fleet survive its interruptions in an AWS on this machine (no account needed)
+	@python -m sandbox demo
+
+test: setup  ## Run every test
+	@python -m pytest
+
+unit: .venv/ready  ## Run the unit tests alone
+	@python -m pytest -q tests/unit
+
+check: setup  ## Lint, types, layers, template
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-cache
+	cfn-lint template.yaml
+	sam validate --lint --region us-east-1
+
+fix: .venv/ready  ## Format, and mend what the linter can
+	ruff format .
+	ruff check --fix .
+
+build: .venv/ready  ## sam build
+	sam build
+
+deploy: build  ## Deploy to your own account (sam deploy --guided)
+	sam deploy --guided
+
+clean:  ## Stop the sandbox and remove everything that was made here
+	@if [ -x $(BIN)/python ]; then python -m sandbox stop; fi
+	rm -rf .venv .venv-sandbox .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+lock: .venv/ready  ## Pin the newest versions again
+	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o layers/responder/requirements.txt requirements/layer.in
+	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/dev.txt requirements/dev.in
+
+setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other targets do it by themselves)
+
+.venv/ready: requirements/dev.txt layers/responder/requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
+	@echo "Installing the tools (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-sandbox/ready: sandbox/requirements.txt sandbox/emulator/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
+	@echo "Installing the embedded AWS (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear .venv-sandbox
+	@.venv-sandbox/bin/python -m pip install --quiet -r sandbox/requirements.txt
+	@.venv-sandbox/bin/python -m pip install --quiet --no-build-isolation --no-deps -e sandbox/emulator
+	@touch $@
