@@ -80,7 +80,17 @@ def _places(run: Run) -> dict[str, str]:
 
 
 def _plugins() -> dict[str, str]:
-    services = ("DYNAMODB", "DYNAMODBSTREAMS", "EC2", "FIS", "LOGS", "SSM")
+    services = (
+        "CLOUDFORMATION",
+        "DYNAMODB",
+        "DYNAMODBSTREAMS",
+        "EC2",
+        "FIS",
+        "LAMBDA",
+        "LOGS",
+        "SSM",
+        "STEPFUNCTIONS",
+    )
     overrides = {f"PROVIDER_OVERRIDE_{service}": "spot" for service in services}
     return overrides | {"LAMBDA_RUNTIME_EXECUTOR": "process"}
 

@@ -10,20 +10,52 @@ from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecu
 from localstack.services.plugins import Service, aws_provider
 
 
+@aws_provider(api="cloudformation", name="spot")
+def cloudformation() -> Service:
+    """CloudFormation that fails for what nothing implements."""
+    from localstack.services.cloudformation.v2.provider import CloudformationProviderV2
+    from spot_sandbox.cloudformation import support
+
+    support.install()
+    return Service.for_provider(CloudformationProviderV2())
+
+
+@aws_provider(api="lambda", name="spot")
+def lambda_() -> Service:
+    """Lambda whose environments are processes and whose streams are delivered as documented."""
+    from localstack.services.lambda_.provider import LambdaProvider
+    from spot_sandbox import lambda_executor, stream_poller
+
+    lambda_executor.install()
+    stream_poller.install()
+    return Service.for_provider(LambdaProvider())
+
+
+@aws_provider(api="stepfunctions", name="spot")
+def stepfunctions() -> Service:
+    """Step Functions with JSONata and with the error names of AWS."""
+    from localstack.services.stepfunctions.provider import StepFunctionsProvider
+    from spot_sandbox import stepfunctions as plugin
+
+    plugin.install()
+    return Service.for_provider(StepFunctionsProvider())
+
+
 @aws_provider(api="dynamodb", name="spot")
 def dynamodb() -> Service:
     """DynamoDB as moto has it, with streams that tell the truth."""
-    from spot_sandbox.dynamodb import SpotDynamoDbProvider
+    from spot_sandbox import dynamodb as plugin
 
-    return Service.for_provider(SpotDynamoDbProvider())
+    plugin.install()
+    return Service.for_provider(plugin.SpotDynamoDbProvider(), dispatch_table_factory=plugin.dispatch_table)
 
 
 @aws_provider(api="dynamodbstreams", name="spot")
 def dynamodbstreams() -> Service:
     """The streams of those tables."""
-    from spot_sandbox.dynamodb import SpotDynamoDbStreamsProvider
+    from spot_sandbox import dynamodb as plugin
 
-    return Service.for_provider(SpotDynamoDbStreamsProvider())
+    return Service.for_provider(plugin.SpotDynamoDbStreamsProvider(), dispatch_table_factory=plugin.dispatch_table)
 
 
 @aws_provider(api="logs", name="spot")

@@ -1,0 +1,5 @@
+"""Step Functions."""
+
+
+def install() -> None:
+    """Nothing yet."""
