@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,8 @@ def client(service: str, shapes: Mapping[str, Collection[str]] | None = None) ->
 @cache
 def _session() -> botocore.session.Session:
     """Return the one session of all clients: each of its own would read the endpoints of all services again, 50 ms and more."""
+    # Lambda's JSON log format puts the root logger at INFO, and botocore's "Found credentials ..." into the story.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     return botocore.session.get_session()
 
 
