@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from spot_responder.adapters.clients import calling, error_code
 from spot_responder.domain.errors import ConfigurationError, InvalidInput, Unavailable
+from spot_responder.domain.events import parse_time
 from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Record
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 KEYS_PER_READ = 100
 STATEMENTS_PER_CALL = 25
+LATEST_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+"""Times are checked against the clock before they are recorded; in an item, they only have to leave room for a deadline."""
 REFUSED_CONDITION = ("ConditionalCheckFailed", "ConditionalCheckFailedException")
 
 type Item = Mapping[str, Mapping[str, Any]]
@@ -166,7 +169,7 @@ def from_item(item: Item) -> Notice:
             instance_id=_required(item, "instance_id"),
             account=_required(item, "account"),
             region=_required(item, "region"),
-            time=datetime.fromisoformat(_required(item, "event_time")),
+            time=parse_time(_required(item, "event_time"), "dynamodb.NewImage.event_time", LATEST_TIME),
             event_id=_required(item, "event_id"),
         )
     except ValueError as error:
