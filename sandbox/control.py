@@ -105,10 +105,7 @@ def stop(directory: Path) -> bool:
 def _refuse_second(directory: Path) -> None:
     state = running(directory)
     if state is not None:
-        msg = (
-            f"The sandbox is already running at {state.endpoint} (process {state.pid}); "
-            "end it with `python -m sandbox stop` first."
-        )
+        msg = f"The sandbox is already running at {state.endpoint} (process {state.pid}); end it with `python -m sandbox stop` first."
         raise SandboxError(msg)
 
 

@@ -70,6 +70,9 @@ def _places(run: Run) -> dict[str, str]:
         "SPOT_SANDBOX_TIME_SCALE": str(run.time_scale),
         "SPOT_SANDBOX_BOOT_SECONDS": str(run.boot_seconds),
         "GATEWAY_LISTEN": f"127.0.0.1:{run.port}",
+        # Queue URLs bear this name; LocalStack's own, localhost.localstack.cloud, needs a name server.
+        "LOCALSTACK_HOST": f"127.0.0.1:{run.port}",
+        "SQS_ENDPOINT_STRATEGY": "path",
         # Without this, LocalStack inside any container believes itself in its own image and writes to /var/lib.
         "OVERRIDE_IN_DOCKER": "0",
         "FILESYSTEM_ROOT": str(run.directory / "filesystem"),

@@ -16,6 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
+from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
+from localstack.aws.connect import connect_to
+from localstack.aws.skeleton import DispatchTable
+from localstack.services.moto import call_moto
 from moto.dynamodb.comparisons import get_filter_expression
 from moto.dynamodb.exceptions import (
     ConditionalCheckFailed,
@@ -29,10 +33,6 @@ from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 
-from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
-from localstack.aws.connect import connect_to
-from localstack.aws.skeleton import DispatchTable
-from localstack.services.moto import call_moto
 from spot_sandbox.partiql import Request, StatementError, is_write, table_name, translate
 
 _LOCK = threading.RLock()

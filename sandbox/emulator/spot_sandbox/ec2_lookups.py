@@ -43,7 +43,8 @@ class Lookups:
             raise ApiError("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
         chosen = zone or min(by_zone)
         if chosen not in by_zone:
-            text = f"Value ({zone}) for parameter availabilityZone is invalid. Subnets can currently only be created in the following availability zones: {', '.join(sorted(by_zone))}."
+            zones = ", ".join(sorted(by_zone))
+            text = f"Value ({zone}) for parameter availabilityZone is invalid. There are: {zones}."
             raise ApiError("InvalidParameterValue", text)
         found = by_zone[chosen]
         return Subnet(found.id, found.vpc_id, found.availability_zone, found.cidr_block)
@@ -56,7 +57,7 @@ class Lookups:
         found += [self._group(name, self._backend.get_security_group_from_name(name, vpc_id)) for name in names]
         return tuple(found)
 
-    def _group(self, wanted: str, group: Any) -> Json:  # noqa: ANN401  moto does not say
+    def _group(self, wanted: str, group: Any) -> Json:
         if group is None:
             raise ApiError("InvalidGroup.NotFound", f"The security group '{wanted}' does not exist")
         return {"GroupId": group.id, "GroupName": group.name}

@@ -39,15 +39,19 @@ class Machine:
         log = Path(config["root"]) / "console.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(  # noqa: S603  our own program
+            self._process = subprocess.Popen(
                 # -I and -S leave out what the program does not need: it starts in half the time.
                 [sys.executable, "-I", "-S", program.__file__],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=run_environment(), start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=run_environment(),
+                start_new_session=True,
             )
         self._write(config)
         threading.Thread(target=self._listen, name=f"machine-{self._mark}", daemon=True).start()
 
-    def order(self, do: str, **details: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    def order(self, do: str, **details: Any) -> None:
         """Tell the instance to do something; one that has ended is past being told."""
         self._write({"do": do, **details})
 

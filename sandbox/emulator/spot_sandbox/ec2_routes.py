@@ -48,7 +48,7 @@ def shutdown() -> None:
 
 
 def _endpoint(control: Control) -> Callable[..., Response]:
-    def serve(request: Request, **_: Any) -> Response:  # noqa: ANN401  the router's own
+    def serve(request: Request, **_: Any) -> Response:
         try:
             body = json.loads(request.get_data() or b"{}")
             return _answer(control(body))

@@ -44,7 +44,7 @@ class Fault:
         """Tell whether this call fails, and count it."""
         if service != self.service or self.operation not in ("*", operation) or self.count == 0:
             return False
-        if random.random() >= self.rate:  # noqa: S311  chance, not a secret
+        if random.random() >= self.rate:
             return False
         if self.count is not None:
             self.count -= 1
@@ -65,7 +65,7 @@ def switch_on(body: Json) -> Json:
     if count is not None and (not isinstance(count, int) or count < 0):
         raise ValueError(f"count must be a number of 0 or more, not {count!r}")
     status = int(body.get("status", EC2_THROTTLED if code == "RequestLimitExceeded" else 400))
-    message = body.get("message", MESSAGES.get(code, code))
+    message = str(body.get("message") or MESSAGES.get(code, code))
     with _lock:
         _faults.append(Fault(body["service"], body.get("operation", "*"), code, message, status, count, rate))
     return show()

@@ -24,6 +24,7 @@ from localstack.services.lambda_.invocation.executor_endpoint import StatusError
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 from localstack.services.lambda_.invocation.version_manager import LambdaVersionManager
+
 from spot_sandbox.lambda_logs import LogEvent, LogTarget, log_writer
 from spot_sandbox.lambda_process import RuntimeProcess, python_path, runtime_packages
 from spot_sandbox.lambda_runtime_api import Invocation, Kind, Message

@@ -14,6 +14,7 @@ from localstack.services.lambda_.event_source_mapping.event_processor import (
 )
 from localstack.services.lambda_.event_source_mapping.pollers.dynamodb_poller import DynamoDBPoller
 from localstack.services.lambda_.event_source_mapping.pollers.poller import get_batch_item_failures
+
 from spot_sandbox.stream_delivery import Delivery, Discarded, Failure, Policy, Record, Success
 
 LOG = logging.getLogger(__name__)
