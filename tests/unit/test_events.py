@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import pytest
 from hypothesis import example, given
-from hypothesis import strategies as st
 
 from spot_responder.domain.errors import InvalidInput
-from spot_responder.domain.events import CLOCK_SKEW, PARSERS, CheckpointResult, InstanceEnded, parse, parse_as
+from spot_responder.domain.events import CLOCK_SKEW, CheckpointResult, InstanceEnded, parse, parse_as
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from tests.examples import (
     ACCOUNT,
@@ -27,6 +26,7 @@ from tests.examples import (
     result_event,
     state_event,
 )
+from tests.strategies import JSON, almost_events
 
 
 @pytest.mark.parametrize("action", ["terminate", "stop", "hibernate"])
@@ -161,25 +161,6 @@ def test_each_function_takes_its_own_kind() -> None:
     """An event of a kind that another function is there for is named by its detail-type."""
     with pytest.raises(InvalidInput, match=r"detail-type: expected an event that tells of a Notice, got 'EC2 Instance State-change"):
         parse_as(Notice, state_event(), NOW)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
-    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=8), parts, max_size=3),
-    max_leaves=6,
-)
-MOMENTS = st.datetimes(timezones=st.timezones() | st.none()).map(datetime.isoformat)
-WORDS = st.sampled_from([instance_id(), "terminate", "stopped", "Success", COMMAND_ID, "i-\ud800", "\x00"])
-DETAILS = st.dictionaries(st.sampled_from(["instance-id", "instance-action", "state", "status", "command-id"]), WORDS | JSON)
-
-
-@st.composite
-def almost_events(draw: st.DrawFn) -> dict[str, Any]:
-    """Events of ours of which one or two fields hold something else."""
-    source, detail_type = draw(st.sampled_from(sorted(PARSERS)))
-    almost: dict[str, Any] = event(detail_type) | {"source": source, "detail": draw(DETAILS)}
-    changes = st.dictionaries(st.sampled_from(sorted(almost)), MOMENTS | WORDS | JSON, max_size=2)
-    return almost | draw(changes) | draw(st.fixed_dictionaries({}, optional={"time": MOMENTS}))
 
 
 @given(JSON | almost_events())
