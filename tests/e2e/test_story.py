@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Act, Deployed
+    from tests.e2e.deployment import Act, Deployed
 
 
 def test_notice_asked_saved_gone(act: Act) -> None:
