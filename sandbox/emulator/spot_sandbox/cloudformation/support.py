@@ -5,6 +5,8 @@
 - An update that a type cannot carry out fails. LocalStack calls it done.
 - A change set whose templates come to the same after their transforms, with the same parameters, has no changes.
   LocalStack takes every template with a transform for changed.
+- A reference to a resource that only a transform generates (a rule of a SAM function's event) is left to be resolved
+  after the transform. LocalStack resolves references before it, and refuses the template.
 - ExecuteChangeSet waits a moment for what it has begun: clients such as SAM look again only after 15 seconds, which
   for a stack that is up in one second is most of the deployment.
 """
@@ -20,6 +22,8 @@ from localstack.services.cloudformation.engine.v2.change_set_model import Change
 from localstack.services.cloudformation.engine.v2.change_set_resource_support_checker import (
     ChangeSetResourceSupportChecker,
 )
+from localstack.services.cloudformation.engine.v2.change_set_model_transform import ChangeSetModelTransform
+from localstack.services.cloudformation.engine.validations import ValidationError
 from localstack.services.cloudformation.resource_provider import (
     OperationStatus,
     ProgressEvent,
@@ -51,6 +55,9 @@ def install() -> None:
     )
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
+    ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
+        ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att
+    )
     CloudformationProviderV2.execute_change_set = _patient(CloudformationProviderV2.execute_change_set)
     ChangeSetResourceSupportChecker._resource_support_status = _status  # noqa: SLF001 - LocalStack offers no hook here
 
@@ -60,6 +67,16 @@ def _status(_self: ChangeSetResourceSupportChecker, resource_type: str) -> Statu
     if implemented in RESOURCE_TYPES or plugin_manager.exists(implemented):
         return CloudFormationResourcesSupportAtRuntime.AVAILABLE
     return CloudFormationResourcesSupportInLatest.NOT_SUPPORTED
+
+
+def _generated_later(visit: Callable[..., Any]) -> Callable[..., Any]:
+    def visit_leniently(self: ChangeSetModelTransform, intrinsic: Any) -> Any:  # noqa: ANN401 - LocalStack's own node types
+        try:
+            return visit(self, intrinsic)
+        except ValidationError:
+            return self.visit(intrinsic.arguments)
+
+    return visit_leniently
 
 
 def _ours_first(load: Callable[[str], Any]) -> Callable[[str], Any]:
