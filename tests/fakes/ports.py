@@ -99,12 +99,12 @@ class Row:
     reason: str = ""
     closed_by: str = ""
     gone_at: str | None = None
-    gone_by: str = ""
+    gone_by: str | None = None
 
     @property
     def record(self) -> Record:
         """The item as the use cases see it."""
-        return Record(self.notice, self.command_id, self.outcome, self.gone_at)
+        return Record(self.notice, self.command_id, self.outcome, self.gone_by)
 
 
 @dataclass(slots=True)
@@ -142,7 +142,10 @@ class FakeNoticesTable:
 
     def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
         """See ``NoticesTable.answer``."""
-        self.failures.happen("answer")
+        try:
+            self.failures.happen("answer")
+        except Unavailable as error:
+            return {answer.notice.key: str(error) for answer in answers}
         return {answer.notice.key: self._answer(answer) for answer in answers}
 
     def _answer(self, answer: Answer) -> Written:

@@ -86,10 +86,17 @@ class DynamoNoticesTable:
         """Write the answers; see ``NoticesTable.answer``."""
         written: dict[NoticeKey, Written] = {}
         for some in batched(answers, STATEMENTS_PER_CALL, strict=False):
-            with self._calling("BatchExecuteStatement"):
-                result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in some])
-            written |= {answer.notice.key: _written(response) for answer, response in zip(some, result["Responses"], strict=True)}
+            written |= self._answer(some)
         return written
+
+    def _answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
+        """Write as many answers as one call takes. If it is the call that failed, the others' calls still have their turn."""
+        try:
+            with self._calling("BatchExecuteStatement"):
+                result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in answers])
+        except Unavailable as error:
+            return {answer.notice.key: str(error) for answer in answers}
+        return {answer.notice.key: _written(response) for answer, response in zip(answers, result["Responses"], strict=True)}
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
         """Write the outcome unless there is one."""
@@ -199,7 +206,7 @@ def _from_image(image: object) -> Notice | InvalidInput:
 
 def _record(item: Item) -> Record:
     outcome = _text(item, "outcome")
-    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_at"))
+    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_by"))
 
 
 def _text(item: Item, name: str) -> str | None:
