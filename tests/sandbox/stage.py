@@ -58,12 +58,13 @@ class PretendMachine:
     on_fact: Callable[[dict[str, Any]], None]
     on_end: Callable[[], None]
     orders: list[dict[str, Any]] = field(default_factory=list)
+    deaf: bool = False
     destroyed: bool = False
 
     def order(self, do: str, **details: Any) -> None:
         """Remember the order; a shutdown ends the machine at once."""
         self.orders.append({"do": do, **details})
-        if do == "shutdown":
+        if do == "shutdown" and not self.deaf:
             self.on_end()
 
     def destroy(self) -> None:

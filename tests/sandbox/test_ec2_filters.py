@@ -1,9 +1,9 @@
 """The filters of DescribeInstances."""
 
 import pytest
+
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_filters import INSTANCE_FILTERS, matches
-
 from tests.sandbox.stage import instance
 
 

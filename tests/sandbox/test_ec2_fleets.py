@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_capacity import Capacity, no_capacity
 from spot_sandbox.ec2_fleets import check_fleet, fill, targets
 from spot_sandbox.ec2_instances import Instance, LaunchSpec
-
 from tests.sandbox.stage import instance, spec
 
 LARGE = ({"Overrides": {"InstanceType": "m5.large"}}, spec())
@@ -21,7 +21,8 @@ class Launcher:
         self.capacity = Capacity()
         self.capacity.limit("spot", {f"m5.{size}:us-east-1a": count for size, count in left.items()})
 
-    def __call__(self, wanted: LaunchSpec, market: str, count: int) -> list[Instance]:
+    def launch(self, wanted: LaunchSpec, market: str, count: int) -> list[Instance]:
+        """Launch all, or refuse as EC2 does."""
         if not self.capacity.take(market, wanted.pool, count):
             raise no_capacity(market, wanted.instance_type, wanted.subnet.zone)
         return [instance(f"i-{n:08x}") for n in range(count)]
@@ -33,14 +34,14 @@ def _counts(launched: list[dict[str, Any]]) -> dict[str, int]:
 
 def test_first_pool_serves_all_while_it_can() -> None:
     """A fleet is launched into its first pool when that has enough."""
-    launched, errors = fill([LARGE, SMALL], "spot", 3, Launcher(large=5))
+    launched, errors = fill([LARGE, SMALL], "spot", 3, Launcher(large=5).launch)
     assert _counts(launched) == {"m5.large": 3}
     assert errors == []
 
 
 def test_next_pool_serves_the_rest() -> None:
     """What one pool lacks comes from the next, and the answer says which pool was short, and why."""
-    launched, errors = fill([LARGE, SMALL], "spot", 3, Launcher(large=1))
+    launched, errors = fill([LARGE, SMALL], "spot", 3, Launcher(large=1).launch)
     assert _counts(launched) == {"m5.large": 1, "m5.small": 2}
     assert [(e["ErrorCode"], e["LaunchTemplateAndOverrides"]["Overrides"]["InstanceType"]) for e in errors] == [
         ("InsufficientInstanceCapacity", "m5.large")
@@ -49,7 +50,7 @@ def test_next_pool_serves_the_rest() -> None:
 
 def test_no_pool_has_anything() -> None:
     """With nothing launched, every pool's reason is there and the fleet's own besides."""
-    launched, errors = fill([LARGE, SMALL], "spot", 2, Launcher(large=0, small=0))
+    launched, errors = fill([LARGE, SMALL], "spot", 2, Launcher(large=0, small=0).launch)
     assert launched == []
     assert [e["ErrorCode"] for e in errors] == ["InsufficientInstanceCapacity", "InsufficientInstanceCapacity", "UnfulfillableCapacity"]
     assert all(e["Lifecycle"] == "spot" for e in errors)

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_requests import check_describe, check_ids, check_launch, check_spot, check_tags, launch_data, page
 

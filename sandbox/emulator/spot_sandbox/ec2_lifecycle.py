@@ -242,6 +242,9 @@ class Lifecycle:
                     instance.imds_port = fact["port"]
                 case "booted":
                     instance.booted = True
+                    # Without an instance profile the agent has no rights to register.
+                    instance.registered |= instance.spec.profile is not None
+                    self._announce(instance)
                 case "poweroff" if instance.state in ALIVE:
                     self._end(instance, self._own_ending(instance))
         for listener in self.listeners:
@@ -344,6 +347,10 @@ class Lifecycle:
         instance.state = state
         if instance.id in self.instances:
             self.ports.emit(events.instance_state(self._place(instance), self.ports.now(), state))
+        self._announce(instance)
+
+    def _announce(self, instance: Instance) -> None:
+        """Let everybody know who follows what becomes of instances."""
         for watcher in self.watchers:
             watcher(instance)
 
@@ -455,8 +462,13 @@ class Lifecycle:
             instance.state = "terminated"
             if machine:
                 machine.destroy()
-            for watcher in self.watchers:
-                watcher(instance)
+            self._announce(instance)
+
+    def set_agent(self, instance: Instance, *, online: bool) -> None:
+        """Cut the instance's SSM agent off, or bring it back."""
+        with self.lock:
+            instance.agent_online = online
+            self._announce(instance)
 
     def tag(self, instance: Instance, tags: dict[str, str], removed: Iterable[str] = ()) -> None:
         """Set and remove tags, also in the instance's metadata where it shows them."""

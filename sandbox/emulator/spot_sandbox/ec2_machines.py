@@ -1,5 +1,6 @@
 """The processes that are the instances: `instance.py` started, told what to do and listened to."""
 
+import contextlib
 import json
 import logging
 import os
@@ -48,8 +49,15 @@ class Machine:
                 env=run_environment(),
                 start_new_session=True,
             )
+        assert self._process.stdin is not None  # noqa: S101  it was started with a pipe
+        self._stdin = self._process.stdin
         self._write(config)
         threading.Thread(target=self._listen, name=f"machine-{self._mark}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The id of the instance's process."""
+        return self._process.pid
 
     def order(self, do: str, **details: Any) -> None:
         """Tell the instance to do something; one that has ended is past being told."""
@@ -63,13 +71,11 @@ class Machine:
             self._process.kill()
 
     def _write(self, message: Json) -> None:
-        stream = self._process.stdin
-        assert stream is not None  # noqa: S101  it was started with a pipe
         with self._lock:
             try:
-                stream.write(json.dumps(message).encode() + b"\n")
-                stream.flush()
-            except BrokenPipeError:
+                self._stdin.write(json.dumps(message).encode() + b"\n")
+                self._stdin.flush()
+            except (BrokenPipeError, ValueError):  # the other end, or this one, is closed
                 LOG.debug("instance %s has ended and does not hear %s", self._mark, message.get("do"))
 
     def _listen(self) -> None:
@@ -77,6 +83,9 @@ class Machine:
         assert stream is not None  # noqa: S101  it was started with a pipe
         for line in stream:
             self._hear(json.loads(line))
+        stream.close()
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
         self._process.wait()
         self._on_end()
 
