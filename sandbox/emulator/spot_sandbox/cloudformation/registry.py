@@ -3,6 +3,7 @@
 from localstack.services.cloudformation.resource_provider import ResourceProvider
 
 from spot_sandbox.cloudformation import mended_types, resource_types
+from spot_sandbox.cloudformation.iam_types import IAM_TYPES
 
 RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {  # type: ignore[type-arg]
     "AWS::CloudWatch::Alarm": mended_types.CloudWatchAlarm,
@@ -24,4 +25,5 @@ RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {  # type: ignore[type-arg]
     "AWS::SNS::TopicPolicy": mended_types.SnsTopicPolicy,
     "AWS::SQS::QueuePolicy": mended_types.SqsQueuePolicy,
     "AWS::SSM::Document": resource_types.SsmDocument,
+    **IAM_TYPES,
 }
