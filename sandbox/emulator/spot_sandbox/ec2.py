@@ -4,6 +4,7 @@ Each method is an operation: check the request, call `Lifecycle`, show the resul
 """
 
 import base64
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,7 @@ class SpotEc2Provider(Ec2Provider):
         """Start without a remembered launch."""
         super().__init__()
         self._by_token: dict[tuple[str, str, str], tuple[Json, Json]] = {}
+        self._launching = threading.RLock()
 
     @property
     def _life(self) -> Lifecycle:
@@ -105,7 +107,7 @@ class SpotEc2Provider(Ec2Provider):
         if not token:
             return launch()
         key = (context.account_id, context.region, token)
-        with self._life.lock:
+        with self._launching:
             if key not in self._by_token:
                 self._by_token[key] = (dict(request), launch())
             before, answer = self._by_token[key]
@@ -280,7 +282,8 @@ class SpotEc2Provider(Ec2Provider):
 
     def _tag(self, resource: Instance | SpotRequest, tags: dict[str, str], removed: Iterable[str]) -> None:
         if isinstance(resource, Instance):
-            check_tags(resource.tags | tags, resource.spec.metadata_options)
+            own = {key: value for key, value in resource.tags.items() if not key.startswith("aws:")}
+            check_tags(own | tags, resource.spec.metadata_options)
             self._life.tag(resource, tags, removed)
         else:
             gone = set(removed)

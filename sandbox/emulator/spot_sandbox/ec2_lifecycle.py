@@ -92,6 +92,7 @@ class Lifecycle:
         self._machines: dict[str, Computer] = {}
         self._endings: dict[str, Ending] = {}
         self._interruptions: dict[str, Timer] = {}
+        self._plugs: dict[str, Timer] = {}
         self._where: dict[str, tuple[str, str]] = {}
 
     # Looking things up
@@ -260,6 +261,8 @@ class Lifecycle:
             if machine and self._machines.get(instance.id) is not machine[0]:
                 return
             self._machines.pop(instance.id, None)
+            if plug := self._plugs.pop(instance.id, None):
+                plug.cancel()
             if instance.state in ALIVE:
                 self._end(instance, CRASHED)
             self._ended(instance)
@@ -330,7 +333,7 @@ class Lifecycle:
         grace = self.ports.scaled(SHUTDOWN_SECONDS)
         machine.order("shutdown", grace=grace)
         # The machine ends itself after the grace; this is for one that does not even hear.
-        self.ports.after(grace + 5, machine.destroy)
+        self._plugs[instance.id] = self.ports.after(grace + 5, machine.destroy)
 
     def _ended(self, instance: Instance) -> None:
         """Reach the last state once the machine is gone."""

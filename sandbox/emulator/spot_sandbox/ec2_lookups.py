@@ -63,11 +63,19 @@ class Lookups:
         return {"GroupId": group.id, "GroupName": group.name}
 
     def template(self, reference: Json) -> Json:
-        """Return the data of the launch template that `reference` (id or name, and version) means."""
+        """Return the data of the launch template that `reference` (id or name, and version) means.
+
+        Among its tags are those that EC2 itself gives to every instance that is launched from a template.
+        """
         template = self._template(reference)
         wanted = str(reference.get("Version") or "$Default")
         version = template.get_version(wanted)
         data = dict(version.data)
+        own = [
+            {"Key": "aws:ec2launchtemplate:id", "Value": template.id},
+            {"Key": "aws:ec2launchtemplate:version", "Value": str(version.number)},
+        ]
+        data["TagSpecifications"] = [*data.get("TagSpecifications", []), {"ResourceType": "instance", "Tags": own}]
         user_data = data.get("UserData")
         if user_data is not None:
             data["UserData"] = user_data if isinstance(user_data, str) else user_data.as_bytes().decode()
