@@ -11,6 +11,7 @@ import io
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ import botocore.retries.standard
 import botocore.session
 from botocore.awsrequest import AWSResponse
 
+from spot_responder.adapters import clients
 from tests.examples import OPT_IN, REGION
 
 if TYPE_CHECKING:
@@ -70,22 +72,27 @@ class AwsOverHttp:
         """Answer the next calls of this operation so."""
         self.queued.setdefault(operation, deque()).extend(answers)
 
+    def forget(self) -> None:
+        """Be as new."""
+        self.calls.clear()
+        self.standing.clear()
+        self.queued.clear()
+
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Be the AWS of every botocore session made from now on; tries again follow without a pause."""
-        real = botocore.session.get_session
-        respond: Any = self._respond  # the stubs know only handlers that return nothing
-
-        def get_session() -> botocore.session.Session:
-            session = real()
-            session.register("before-send", respond)
-            return session
-
-        patch.setattr(botocore.session, "get_session", get_session)
+        """Be the AWS of the application's clients from now on; tries again follow without a pause."""
+        patch.setattr(clients, "_session", cache(self.session))
         patch.setattr(botocore.retries.standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
         for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}.items():
             patch.setenv(name, value)
         for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
+
+    def session(self) -> botocore.session.Session:
+        """Return a session of botocore that talks to this AWS."""
+        respond: Any = self._respond  # the stubs know only handlers that return nothing
+        session = botocore.session.get_session()
+        session.register("before-send", respond)
+        return session
 
     def _respond(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse:
         operation = ":".join(event_name.split(".")[1:])

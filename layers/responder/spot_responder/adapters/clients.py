@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from spot_responder.domain.errors import CallFailed, Refused, Unavailable
 
@@ -78,7 +79,7 @@ def calling(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise translated(operation, error) from error
-    except (EndpointConnectionError, HTTPClientError) as error:
+    except (NoConnection, HTTPClientError) as error:
         raise Unavailable(f"{operation}: {error}") from error
     except BotoCoreError as error:
         raise Refused(f"{operation}: {error}") from error
