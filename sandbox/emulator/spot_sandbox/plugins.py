@@ -119,8 +119,9 @@ def start() -> None:
     """Add the sandbox's own routes under ``/_sandbox/``."""
     from localstack.services.edge import ROUTER
 
-    from spot_sandbox import ec2_routes, routes
+    from spot_sandbox import calls, ec2_routes, routes
 
+    calls.install()
     routes.register(ROUTER)
     ec2_routes.register(ROUTER)
 
