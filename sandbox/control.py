@@ -120,7 +120,7 @@ def _clear_remains(directory: Path) -> None:
 def _launch(run: Run) -> State:
     python = _emulator_python()
     with _log_file(run.directory).open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+        process = subprocess.Popen(
             [python, "-m", "localstack.runtime.main"],
             cwd=run.directory,
             env=emulator_environment(run, os.environ),

@@ -129,7 +129,7 @@ def _error(context: RequestContext, response: Response) -> str | None:
     return None if response.status_code < _ERROR_STATUS else f"HTTP {response.status_code}"
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON
+def _plain(value: object) -> Any:
     """A copy that is JSON and not large: bytes become base64, long text is cut, a stream is only named."""
     match value:
         case Mapping():

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
 from localstack.aws.skeleton import DispatchTable
+from localstack.aws.spec import load_service
 from localstack.services.moto import call_moto
 from moto.core.exceptions import JsonRESTError
 from moto.dynamodb.comparisons import get_filter_expression
@@ -95,19 +96,17 @@ class SpotDynamoDbStreamsProvider:
 
 def dispatch_table(provider: SpotDynamoDbProvider | SpotDynamoDbStreamsProvider) -> DispatchTable:
     """Every operation of the service, under the lock."""
-    from localstack.aws.spec import load_service
-
     own = provider.handlers()
     operations = load_service(provider.service).operation_names
     return {name: _locked(own.get(name, _forward)) for name in operations}
 
 
-def _forward(context: RequestContext, _request: ServiceRequest) -> Any:  # noqa: ANN401 - whatever the operation answers
+def _forward(context: RequestContext, _request: ServiceRequest) -> Any:
     return call_moto(context)
 
 
 def _locked(handler: Handler) -> Handler:
-    def locked(context: RequestContext, request: ServiceRequest) -> Any:  # noqa: ANN401 - as the handler
+    def locked(context: RequestContext, request: ServiceRequest) -> Any:
         with _LOCK:
             return handler(context, request)
 
@@ -208,7 +207,7 @@ def install() -> None:
 def _one_record(update_item: Callable[..., Item]) -> Callable[..., Item]:
     """Keep the stream still while moto first creates an item and then fills it; then add what it came to."""
 
-    def update(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *args: Any, **kwargs: Any) -> Item:  # noqa: ANN401 - as moto's
+    def update(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *args: Any, **kwargs: Any) -> Item:
         table = self.get_table(table_name)
         before = copy.deepcopy(_stored(self, table, key))
         shard, table.stream_shard = table.stream_shard, None

@@ -84,7 +84,9 @@ def _match_all(_message: str) -> bool:
 
 def _terms(pattern: str) -> Callable[[str], bool]:
     """Every plain term must be there and no excluded one; optional ones count only among themselves."""
-    required, optional, excluded = [], [], []
+    required: list[Callable[[str], bool]] = []
+    optional: list[Callable[[str], bool]] = []
+    excluded: list[Callable[[str], bool]] = []
     for found in _TERMS.finditer(pattern):
         kind = {"": required, "?": optional, "-": excluded}[found.group("sign")]
         kind.append(_term(found))
@@ -248,7 +250,7 @@ def _steps(selector: str) -> list[str | int]:
     return steps
 
 
-def _select(value: Any, steps: list[str | int]) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+def _select(value: Any, steps: list[str | int]) -> Iterator[Any]:
     """Every value that the steps lead to."""
     if not steps:
         yield value
@@ -263,7 +265,7 @@ def _select(value: Any, steps: list[str | int]) -> Iterator[Any]:  # noqa: ANN40
         yield from _select(value[step], rest)
 
 
-def _parsed(message: str) -> Any:  # noqa: ANN401 - any JSON
+def _parsed(message: str) -> Any:
     try:
         return json.loads(message)
     except ValueError:

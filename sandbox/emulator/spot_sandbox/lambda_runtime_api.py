@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         if self.path != f"{_PREFIX}invocation/next":
             self._answer(HTTPStatus.NOT_FOUND)
             return
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(HTTPStatus.OK, invocation.payload, _headers(invocation))
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         body = self._body()
         message = _message(self.path.removeprefix(_PREFIX).split("/"), body)
         if message is None:

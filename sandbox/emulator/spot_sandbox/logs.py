@@ -31,6 +31,7 @@ from localstack.services.logs.models import get_moto_logs_backend
 from localstack.services.logs.provider import LogsProvider
 from localstack.services.moto import call_moto
 from moto.logs import models as moto_logs
+
 from spot_sandbox.filter_pattern import PatternError, compiled, number_at, text_at
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class SpotLogsProvider(LogsProvider):
         self._minutes = _MinutesWithData()
 
     @handler("PutLogEvents", expand=False)
-    def put_log_events(self, context: RequestContext, request: PutLogEventsRequest) -> PutLogEventsResponse:  # type: ignore[override]
+    def put_log_events(self, context: RequestContext, request: PutLogEventsRequest) -> PutLogEventsResponse:
         """Store the events and measure those that a metric filter of their group matches."""
         answer: PutLogEventsResponse = call_moto(context)
         backend = get_moto_logs_backend(context.account_id, context.region)
@@ -59,20 +60,20 @@ class SpotLogsProvider(LogsProvider):
         return answer
 
     @handler("FilterLogEvents", expand=False)
-    def filter_log_events(self, context: RequestContext, request: FilterLogEventsRequest) -> FilterLogEventsResponse:  # type: ignore[override]
+    def filter_log_events(self, context: RequestContext, request: FilterLogEventsRequest) -> FilterLogEventsResponse:
         """Find events; the pattern is checked first."""
         _check_pattern(request.get("filterPattern"))
         answer: FilterLogEventsResponse = call_moto(context)
         return answer
 
     @handler("PutMetricFilter", expand=False)
-    def put_metric_filter(self, context: RequestContext, request: PutMetricFilterRequest) -> None:  # type: ignore[override]
+    def put_metric_filter(self, context: RequestContext, request: PutMetricFilterRequest) -> None:
         """Store a metric filter; the pattern is checked first."""
         _check_pattern(request["filterPattern"])
         call_moto(context)
 
     @handler("PutQueryDefinition", expand=False)
-    def put_query_definition(self, context: RequestContext, request: PutQueryDefinitionRequest) -> PutQueryDefinitionResponse:  # type: ignore[override]
+    def put_query_definition(self, context: RequestContext, request: PutQueryDefinitionRequest) -> PutQueryDefinitionResponse:
         """Save a query of Logs Insights, under a new id or the one given."""
         identifier = request.get("queryDefinitionId") or str(uuid.uuid4())
         stored = {"queryDefinitionId": identifier, "name": request["name"], "queryString": request["queryString"]}
@@ -81,18 +82,14 @@ class SpotLogsProvider(LogsProvider):
         return PutQueryDefinitionResponse(queryDefinitionId=identifier)
 
     @handler("DescribeQueryDefinitions", expand=False)
-    def describe_query_definitions(  # type: ignore[override]
-        self, context: RequestContext, request: DescribeQueryDefinitionsRequest
-    ) -> DescribeQueryDefinitionsResponse:
+    def describe_query_definitions(self, context: RequestContext, request: DescribeQueryDefinitionsRequest) -> DescribeQueryDefinitionsResponse:
         """List saved queries, by the beginning of their names."""
         prefix = request.get("queryDefinitionNamePrefix") or ""
         found = [saved for saved in self._saved(context).values() if saved["name"].startswith(prefix)]
         return DescribeQueryDefinitionsResponse(queryDefinitions=found)
 
     @handler("DeleteQueryDefinition", expand=False)
-    def delete_query_definition(  # type: ignore[override]
-        self, context: RequestContext, request: DeleteQueryDefinitionRequest
-    ) -> DeleteQueryDefinitionResponse:
+    def delete_query_definition(self, context: RequestContext, request: DeleteQueryDefinitionRequest) -> DeleteQueryDefinitionResponse:
         """Forget a saved query."""
         if self._saved(context).pop(request["queryDefinitionId"], None) is None:
             msg = "The specified query definition does not exist."
@@ -118,9 +115,7 @@ class _MinutesWithData:
         self._last: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
-    def defaults(
-        self, name: str, transformation: Transformation, events: list[Event], data: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def defaults(self, name: str, transformation: Transformation, events: list[Event], data: list[dict[str, Any]]) -> list[dict[str, Any]]:
         key = (name, transformation["metricName"])
         minute = max((event["timestamp"] // _MILLISECONDS_A_MINUTE for event in events), default=0)
         with self._lock:
@@ -136,10 +131,7 @@ def _data(transformation: Transformation, events: Iterable[Event]) -> Iterator[d
     """A data point for each event; none for one that lacks the value or a dimension."""
     for event in events:
         value = _value(transformation["metricValue"], event["message"])
-        dimensions = {
-            name: text_at(event["message"], selector)
-            for name, selector in (transformation.get("dimensions") or {}).items()
-        }
+        dimensions = {name: text_at(event["message"], selector) for name, selector in (transformation.get("dimensions") or {}).items()}
         if value is None or None in dimensions.values():
             continue
         datum = _datum(transformation, value, event["timestamp"])
@@ -188,7 +180,7 @@ class _MessageFilter:
 
 def install() -> None:
     """Give moto's log groups and LocalStack's subscription filters this matcher, and events in order of time."""
-    moto_logs.EventMessageFilter = _MessageFilter  # type: ignore[misc,assignment]
+    moto_logs.EventMessageFilter = _MessageFilter
     localstack_logs.get_pattern_matcher = lambda pattern: lambda _pattern, event: compiled(pattern).matches(event["message"])
     moto_logs.LogGroup.filter_log_events = _in_order(moto_logs.LogGroup.filter_log_events)
 
@@ -196,7 +188,7 @@ def install() -> None:
 def _in_order(filter_log_events: Callable[..., Any]) -> Callable[..., Any]:
     """CloudWatch Logs always interleaves the streams; moto only if told by a parameter that is no longer used."""
 
-    def interleaved(self: moto_logs.LogGroup, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as moto's
+    def interleaved(self: moto_logs.LogGroup, *args: Any, **kwargs: Any) -> Any:
         names = ("log_group_name", "log_stream_names", "start_time", "end_time", "limit", "next_token", "filter_pattern")
         given = {**dict(zip(names, args, strict=False)), **kwargs, "interleaved": True}
         return filter_log_events(self, **given)

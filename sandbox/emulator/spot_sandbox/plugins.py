@@ -3,6 +3,7 @@
 Each service is imported only when LocalStack first needs it, as LocalStack does with its own, so that the start stays
 short.
 """
+# ruff: noqa: PLC0415 - each service is imported when it is first needed
 
 from localstack.runtime import hooks
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin

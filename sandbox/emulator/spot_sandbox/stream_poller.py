@@ -39,7 +39,7 @@ def _with_bisection(get_esm_worker: Callable[[EsmWorkerFactory], EsmWorker]) -> 
     return get
 
 
-def _failure_context(self: EsmEventProcessor, abort_condition: str, **details: Any) -> dict[str, Any]:  # noqa: ANN401 - as LocalStack's
+def _failure_context(self: EsmEventProcessor, abort_condition: str, **details: Any) -> dict[str, Any]:
     """The contexts of an invocation record; without a call of the function there is no response to tell of."""
     error = details.get("error") or {}
     context: dict[str, Any] = {

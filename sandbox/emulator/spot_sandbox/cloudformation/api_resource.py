@@ -17,8 +17,8 @@ from localstack.services.cloudformation.resource_provider import (
 from spot_sandbox.cloudformation.shapes import arguments_for
 
 Model = dict[str, Any]
-Event = ProgressEvent[Model]
-Request = ResourceRequest[Model]
+type Event = ProgressEvent[Model]
+type Request = ResourceRequest[Model]
 
 
 class ApiResource(ResourceProvider[Model]):
@@ -48,19 +48,19 @@ class ApiResource(ResourceProvider[Model]):
         self.remove(self._client(request), dict(request.previous_state or request.desired_state))
         return succeeded({})
 
-    def make(self, client: Any, model: Model, request: Request) -> None:  # noqa: ANN401 - LocalStack's clients have no types here
+    def make(self, client: Any, model: Model, request: Request) -> None:
         """Create it; add to the model what `Ref` and `GetAtt` read."""
         raise NotImplementedError
 
-    def change(self, client: Any, model: Model, previous: Model) -> None:  # noqa: ANN401 - as above
+    def change(self, client: Any, model: Model, previous: Model) -> None:
         """Bring it from `previous` to `model`."""
         raise NotImplementedError
 
-    def remove(self, client: Any, model: Model) -> None:  # noqa: ANN401 - as above
+    def remove(self, client: Any, model: Model) -> None:
         """Delete it."""
         raise NotImplementedError
 
-    def _client(self, request: Request) -> Any:  # noqa: ANN401 - as above
+    def _client(self, request: Request) -> Any:
         return getattr(request.aws_client_factory, self.service)
 
     def _read_only(self) -> list[str]:
@@ -70,18 +70,19 @@ class ApiResource(ResourceProvider[Model]):
 
 
 def succeeded(model: Model) -> Event:
+    """The answer of an operation that is done."""
     return ProgressEvent(status=OperationStatus.SUCCESS, resource_model=model)
 
 
-def call(client: Any, operation: str, model: Model) -> dict[str, Any]:  # noqa: ANN401 - LocalStack's clients have no types here
+def call(client: Any, operation: str, model: Model) -> dict[str, Any]:
+    """The arguments of an operation, from the properties that it knows."""
     arguments: dict[str, Any] = arguments_for(client.meta.service_model.operation_model(operation).input_shape, model)
     return arguments
 
 
 def generated_name(request: Request) -> str:
-    name: str = generate_default_name(
-        stack_name=request.stack_name, logical_resource_id=request.logical_resource_id
-    )
+    """A name made of stack, logical id and chance, as CloudFormation makes one."""
+    name: str = generate_default_name(stack_name=request.stack_name, logical_resource_id=request.logical_resource_id)
     return name
 
 

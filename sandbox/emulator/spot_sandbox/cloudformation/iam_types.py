@@ -54,24 +54,24 @@ class IamManagedPolicy(IAMManagedPolicyProvider):
         return succeeded(model)
 
 
-IAM_TYPES: dict[str, type[ResourceProvider]] = {  # type: ignore[type-arg]
+IAM_TYPES: dict[str, type[ResourceProvider]] = {
     "AWS::IAM::ManagedPolicy": IamManagedPolicy,
     "AWS::IAM::Role": IamRole,
 }
 
 
-def _document(document: Any) -> Any:  # noqa: ANN401 - a JSON document
+def _document(document: Any) -> Any:
     return json.loads(document) if isinstance(document, str) else document
 
 
-def _attach(iam: Any, role: str, *, before: list[str], after: list[str]) -> None:  # noqa: ANN401 - LocalStack's clients have no types here
+def _attach(iam: Any, role: str, *, before: list[str], after: list[str]) -> None:
     for arn in set(before) - set(after):
         iam.detach_role_policy(RoleName=role, PolicyArn=arn)
     for arn in set(after) - set(before):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
 
 
-def _put_inline(iam: Any, role: str, *, before: list[Model], after: list[Model]) -> None:  # noqa: ANN401 - as above
+def _put_inline(iam: Any, role: str, *, before: list[Model], after: list[Model]) -> None:
     names = {policy["PolicyName"] for policy in after}
     for policy in before:
         if policy["PolicyName"] not in names:

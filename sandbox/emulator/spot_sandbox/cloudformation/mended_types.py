@@ -113,11 +113,7 @@ class LogsLogGroup(ApiResource):
         name = model["LogGroupName"]
         tags = {tag["Key"]: tag["Value"] for tag in model.get("Tags", [])}
         client.create_log_group(**call(client, "CreateLogGroup", model | {"tags": None}), **({"tags": tags} if tags else {}))
-        arn = next(
-            group["arn"]
-            for group in client.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-            if group["logGroupName"] == name
-        )
+        arn = next(group["arn"] for group in client.describe_log_groups(logGroupNamePrefix=name)["logGroups"] if group["logGroupName"] == name)
         model["Arn"] = arn if arn.endswith(":*") else f"{arn}:*"
         self._set_retention(client, model)
 
@@ -133,7 +129,7 @@ class LogsLogGroup(ApiResource):
         client.delete_log_group(logGroupName=model["LogGroupName"])
 
     @staticmethod
-    def _set_retention(client: Any, model: Model) -> None:  # noqa: ANN401 - LocalStack's clients have no types here
+    def _set_retention(client: Any, model: Model) -> None:
         if model.get("RetentionInDays"):
             days = int(model["RetentionInDays"])
             client.put_retention_policy(logGroupName=model["LogGroupName"], retentionInDays=days)
@@ -171,7 +167,7 @@ class DynamoDbTable(DynamoDBTableProvider):
         return succeeded(model)
 
     @staticmethod
-    def _change_stream(client: Any, model: Model, previous: Model) -> None:  # noqa: ANN401 - as above
+    def _change_stream(client: Any, model: Model, previous: Model) -> None:
         if model.get("StreamSpecification") == previous.get("StreamSpecification"):
             return
         enabled = bool(model.get("StreamSpecification"))
@@ -197,9 +193,7 @@ class S3Bucket(S3BucketProvider):
         client = request.aws_client_factory.s3
         _configure_bucket(client, model)
         if model.get("VersioningConfiguration"):
-            client.put_bucket_versioning(
-                Bucket=model["BucketName"], VersioningConfiguration=model["VersioningConfiguration"]
-            )
+            client.put_bucket_versioning(Bucket=model["BucketName"], VersioningConfiguration=model["VersioningConfiguration"])
         return succeeded(model)
 
 
@@ -243,32 +237,26 @@ def _refuse_changes(model: Model, previous: Model, names: tuple[str, ...]) -> No
         raise ValueError(msg)
 
 
-def _set_recovery(client: Any, model: Model) -> None:  # noqa: ANN401 - LocalStack's clients have no types here
+def _set_recovery(client: Any, model: Model) -> None:
     specification = model.get("PointInTimeRecoverySpecification")
     if specification:
         client.update_continuous_backups(**call(client, "UpdateContinuousBackups", model))
 
 
-def _set_protection(client: Any, model: Model) -> None:  # noqa: ANN401 - as above
+def _set_protection(client: Any, model: Model) -> None:
     if "DeletionProtectionEnabled" in model:
         arguments = {name: model[name] for name in ("TableName", "DeletionProtectionEnabled")}
         client.update_table(**call(client, "UpdateTable", arguments))
 
 
-def _configure_bucket(client: Any, model: Model) -> None:  # noqa: ANN401 - as above
+def _configure_bucket(client: Any, model: Model) -> None:
     bucket = model["BucketName"]
     if rules := model.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration"):
-        client.put_bucket_encryption(
-            Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [_encryption_rule(rule) for rule in rules]}
-        )
+        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [_encryption_rule(rule) for rule in rules]})
     if blocked := model.get("PublicAccessBlockConfiguration"):
-        client.put_public_access_block(
-            **call(client, "PutPublicAccessBlock", {"Bucket": bucket, "PublicAccessBlockConfiguration": blocked})
-        )
+        client.put_public_access_block(**call(client, "PutPublicAccessBlock", {"Bucket": bucket, "PublicAccessBlockConfiguration": blocked}))
     if rules := model.get("LifecycleConfiguration", {}).get("Rules"):
-        client.put_bucket_lifecycle_configuration(
-            Bucket=bucket, LifecycleConfiguration={"Rules": [_lifecycle_rule(rule) for rule in rules]}
-        )
+        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [_lifecycle_rule(rule) for rule in rules]})
     if controls := model.get("OwnershipControls"):
         client.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=controls)
 

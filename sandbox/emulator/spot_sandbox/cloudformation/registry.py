@@ -5,7 +5,7 @@ from localstack.services.cloudformation.resource_provider import ResourceProvide
 from spot_sandbox.cloudformation import mended_types, resource_types
 from spot_sandbox.cloudformation.iam_types import IAM_TYPES
 
-RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {  # type: ignore[type-arg]
+RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {
     "AWS::CloudWatch::Alarm": mended_types.CloudWatchAlarm,
     "AWS::CloudWatch::Dashboard": resource_types.CloudWatchDashboard,
     "AWS::DynamoDB::Table": mended_types.DynamoDbTable,

@@ -19,10 +19,10 @@ from typing import Any
 
 from localstack.aws.api.cloudformation import ExecuteChangeSetOutput, ExecutionStatus, StackStatus
 from localstack.services.cloudformation.engine.v2.change_set_model import ChangeType
+from localstack.services.cloudformation.engine.v2.change_set_model_transform import ChangeSetModelTransform
 from localstack.services.cloudformation.engine.v2.change_set_resource_support_checker import (
     ChangeSetResourceSupportChecker,
 )
-from localstack.services.cloudformation.engine.v2.change_set_model_transform import ChangeSetModelTransform
 from localstack.services.cloudformation.engine.validations import ValidationError
 from localstack.services.cloudformation.resource_provider import (
     OperationStatus,
@@ -42,7 +42,7 @@ from localstack.utils.catalog.common import (
 
 from spot_sandbox.cloudformation.registry import RESOURCE_TYPES
 
-Status = CloudFormationResourcesSupportAtRuntime | CloudFormationResourcesSupportInLatest
+type Status = CloudFormationResourcesSupportAtRuntime | CloudFormationResourcesSupportInLatest
 LOG = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 3.0
 Operation = Callable[..., ExecuteChangeSetOutput]
@@ -50,9 +50,7 @@ Operation = Callable[..., ExecuteChangeSetOutput]
 
 def install() -> None:
     """Replace these parts of LocalStack."""
-    ResourceProviderExecutor.try_load_resource_provider = staticmethod(
-        _ours_first(ResourceProviderExecutor.try_load_resource_provider)
-    )
+    ResourceProviderExecutor.try_load_resource_provider = staticmethod(_ours_first(ResourceProviderExecutor.try_load_resource_provider))
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
     ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
@@ -70,7 +68,7 @@ def _status(_self: ChangeSetResourceSupportChecker, resource_type: str) -> Statu
 
 
 def _generated_later(visit: Callable[..., Any]) -> Callable[..., Any]:
-    def visit_leniently(self: ChangeSetModelTransform, intrinsic: Any) -> Any:  # noqa: ANN401 - LocalStack's own node types
+    def visit_leniently(self: ChangeSetModelTransform, intrinsic: Any) -> Any:
         try:
             return visit(self, intrinsic)
         except ValidationError:
@@ -80,14 +78,14 @@ def _generated_later(visit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _ours_first(load: Callable[[str], Any]) -> Callable[[str], Any]:
-    def load_ours(resource_type: str) -> ResourceProvider | None:  # type: ignore[type-arg]
+    def load_ours(resource_type: str) -> ResourceProvider | None:
         return RESOURCE_TYPES[resource_type]() if resource_type in RESOURCE_TYPES else load(resource_type)
 
     return load_ours
 
 
 def _updates_for_real(execute: Callable[..., Any]) -> Callable[..., Any]:
-    def execute_action(self: ResourceProviderExecutor, provider: Any, payload: Any) -> Any:  # noqa: ANN401 - as LocalStack's
+    def execute_action(self: ResourceProviderExecutor, provider: Any, payload: Any) -> Any:
         if payload["action"] not in ("Dynamic", "Modify"):
             return execute(self, provider, payload)
         request = convert_payload(stack_name=self.stack_name, stack_id=self.stack_id, payload=payload)
@@ -109,9 +107,7 @@ def _has_changes(self: ChangeSet) -> bool:
     deployed = self.stack
     if deployed.status not in (StackStatus.CREATE_COMPLETE, StackStatus.UPDATE_COMPLETE):
         return True
-    same_template = deployed.processed_template is not None and _text(deployed.processed_template) == _text(
-        self.processed_template
-    )
+    same_template = deployed.processed_template is not None and _text(deployed.processed_template) == _text(self.processed_template)
     return not (same_template and _values(deployed.resolved_parameters) == _values(self.resolved_parameters))
 
 
@@ -122,14 +118,11 @@ def _text(template: object) -> str:
 def _values(parameters: dict[str, Any] | None) -> dict[str, Any]:
     """The values that parameters come to, given or by default."""
     names = ("resolved_value", "given_value", "default_value")
-    return {
-        name: next((parameter[key] for key in names if parameter.get(key) is not None), None)
-        for name, parameter in (parameters or {}).items()
-    }
+    return {name: next((parameter[key] for key in names if parameter.get(key) is not None), None) for name, parameter in (parameters or {}).items()}
 
 
 def _patient(execute: Operation) -> Operation:
-    def execute_and_wait(self: CloudformationProviderV2, context: Any, *args: Any, **request: Any) -> ExecuteChangeSetOutput:  # noqa: ANN401 - as LocalStack's
+    def execute_and_wait(self: CloudformationProviderV2, context: Any, *args: Any, **request: Any) -> ExecuteChangeSetOutput:
         answer = execute(self, context, *args, **request)
         store = get_cloudformation_store(context.account_id, context.region)
         name, stack = request.get("change_set_name"), request.get("stack_name")
