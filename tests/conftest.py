@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-settings.register_profile("spot-responder", deadline=None, derandomize=True, database=None, max_examples=100)
+settings.register_profile("spot-responder", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("spot-responder")
 
 
