@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_DIRECTORY = REPOSITORY / ".sandbox"
 START_SECONDS = 90.0
 _GRACE_SECONDS = 5.0
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+"""The emulators that this very process has started, by id: whoever stops one of them reaps it."""
 
 
 class SandboxError(Exception):
@@ -94,6 +96,8 @@ def stop(directory: Path) -> bool:
     if state.pid in alive:
         _ask_to_end(state)
     left = end_processes(state.run)
+    if child := _CHILDREN.pop(state.pid, None):
+        child.wait()
     if left:
         listed = ", ".join(str(pid) for pid in sorted(left))
         msg = f"These processes of the sandbox could not be ended: {listed}."
@@ -129,6 +133,7 @@ def _launch(run: Run) -> State:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _CHILDREN[process.pid] = process
     state = State(run.identifier, process.pid, run.port, run.time_scale, run.boot_seconds)
     _state_file(run.directory).write_text(json.dumps(asdict(state)))
     return state
@@ -176,8 +181,7 @@ def _answers(endpoint: str, path: str) -> bool:
 
 def _has_ended(pid: int) -> bool:
     """Whether our child has ended; it is reaped here, so that its id means nothing else."""
-    ended, _ = os.waitpid(pid, os.WNOHANG)
-    return ended == pid
+    return _CHILDREN[pid].poll() is not None
 
 
 def _ask_to_end(state: State) -> None:
