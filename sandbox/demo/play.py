@@ -29,8 +29,10 @@ from sandbox.waiting import TooLong
 
 TIME_SCALE = 0.25
 WARNING_SECONDS = 120
-BURST_SECONDS = 1.5
+BURST_SECONDS = 1.2
 """Over how long the warnings are spread; all must be out within two seconds."""
+WARM_ENVIRONMENTS = 4
+"""How many environments of each function are started beforehand."""
 END_SECONDS = 60.0
 """How long after the instances' end everything must have been told at the latest."""
 DEFAULT_DIRECTORY = control.DEFAULT_DIRECTORY / "demo"
@@ -141,9 +143,10 @@ class _Demonstration:
             self.fleet.await_ready(launched)
 
     def _warm(self) -> None:
-        """Start the functions' environments with events that are none of theirs, so that the first notice finds them warm."""
-        with self.screen.step("Warming the functions", "The functions are warm"), ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: invoke(self.remote, name, {"Records": []}), functions(self.remote)))
+        """Start environments with events that are none of the functions', so that the first notices find them warm."""
+        names = [name for name in functions(self.remote) for _ in range(WARM_ENVIRONMENTS)]
+        with self.screen.step("Warming the functions", "The functions are warm"), ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: invoke(self.remote, name, {"Records": []}), names))
 
     def _rebalance(self, players: Sequence[Player], story: Story) -> None:
         """Recommend, and wait until that has led to checkpoints: the interruptions come after."""

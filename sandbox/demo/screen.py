@@ -1,5 +1,6 @@
 """What a person sees while the demonstration runs: steps that say how far they are, the story's lines, the table."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ COLOURS = {
     "instance_gone": "dim",
     "input_rejected": "red",
 }
+FILE_WIDTH = 150
 OUTCOME_COLOURS = {"saved": "green", "failed": "red", "missed": "red", "late": "red"}
 
 
@@ -27,7 +29,7 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         """Write to `console`, by default to standard output."""
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
     @contextmanager
     def step(self, doing: str, done: str) -> Iterator[Callable[[str], None]]:
