@@ -231,6 +231,7 @@ class Lifecycle:
             "TMPDIR": str(root / "tmp"),
             "LANG": "C.UTF-8",
             "SPOT_RESPONDER_CONFIG_DIR": f"{root}/etc/spot-responder",
+            "SPOT_RESPONDER_HOME": f"{root}/opt/spot-responder",
             "SPOT_RESPONDER_STATE_DIR": f"{root}/run/spot-responder",
         }
 
