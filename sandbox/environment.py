@@ -45,6 +45,9 @@ def client_environment(endpoint: str) -> dict[str, str]:
         **_credentials(),
         "AWS_PAGER": "",
         "SAM_CLI_TELEMETRY": "0",
+        # Behind a proxy, clients would ask it for 127.0.0.1, too.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
     }
 
 
