@@ -105,7 +105,7 @@ def test_a_call_cannot_outlast_the_notice() -> None:
 def test_only_the_members_needed_are_parsed(aws: AwsOverHttp) -> None:
     """Of EC2's over 60 members of an instance, those that we read are parsed and no others; the rest of the answer is whole."""
     aws.always("ec2:DescribeInstances", described([instance_id()]))
-    slim = client("ec2", SHAPES).describe_instances()["Reservations"][0]
+    slim = client("ec2").describe_instances()["Reservations"][0]
     whole: Any = aws.session().create_client("ec2")
     full = whole.describe_instances()["Reservations"][0]
     assert sorted(slim["Instances"][0]) == sorted(SHAPES["Instance"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spot_responder.adapters.clients import client
-from spot_responder.adapters.ec2_fleet import SHAPES, Ec2Fleet
+from spot_responder.adapters.ec2_fleet import Ec2Fleet
 from spot_responder.domain.errors import Refused, Unavailable
 from spot_responder.domain.instances import Instance
 from tests.examples import OPT_IN, instance_id
@@ -24,7 +24,7 @@ NOT_FOUND = "InvalidInstanceID.NotFound"
 def fleet(installed: AwsOverHttp) -> Ec2Fleet:
     """Return the fleet of that AWS."""
     assert installed is not None
-    return Ec2Fleet(client("ec2", SHAPES))
+    return Ec2Fleet(client("ec2"))
 
 
 def ids(count: int) -> list[str]:
