@@ -221,6 +221,7 @@ class FakeCommands:
     """SSM Run Command in memory: one instance that it cannot serve fails the whole call.
 
     ``unmanaged`` maps ids to the reason that ``unreachable`` gives, or to None where SSM calls them Online all the same.
+    ``online``, if given, are the only others: whoever is not among them is unmanaged too.
     ``is_naming`` says whether SSM names the ids that it refuses; those that IAM denies are always named.
     """
 
@@ -232,6 +233,7 @@ class FakeCommands:
     sent: list[Sent] = field(default_factory=list)
     tries: int = 0
     invocations: dict[tuple[str, str], Invocation] = field(default_factory=dict)
+    online: set[str] | None = None
 
     def ask_checkpoint(self, notices: Sequence[Notice], now: datetime) -> str:
         """See ``Commands.ask_checkpoint``."""
@@ -250,14 +252,17 @@ class FakeCommands:
         denied = self.denied.intersection(ids)
         if denied:
             raise InstancesRefused("ssm:SendCommand: AccessDeniedException: not authorized", sorted(denied)[:1])
-        unknown = [instance_id for instance_id in ids if instance_id in self.unmanaged]
+        unknown = [instance_id for instance_id in ids if self._is_unknown(instance_id)]
         if unknown:
             raise InstancesRefused("ssm:SendCommand: InvalidInstanceId: Instances not in a valid state", unknown if self.is_naming else ())
+
+    def _is_unknown(self, instance_id: str) -> bool:
+        return instance_id in self.unmanaged or (self.online is not None and instance_id not in self.online)
 
     def unreachable(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
         """See ``Commands.unreachable``."""
         self.failures.happen("unreachable")
-        reasons = {instance_id: self.unmanaged.get(instance_id) for instance_id in instance_ids}
+        reasons = {instance_id: self.unmanaged.get(instance_id, "not managed") for instance_id in instance_ids if self._is_unknown(instance_id)}
         return {instance_id: reason for instance_id, reason in reasons.items() if reason is not None}
 
     def invocation(self, command_id: str, instance_id: str) -> Invocation:
