@@ -7,6 +7,8 @@
   LocalStack takes every template with a transform for changed.
 - A reference to a resource that only a transform generates (a rule of a SAM function's event) is left to be resolved
   after the transform. LocalStack resolves references before it, and refuses the template.
+- The second change set of a template with an included part can be made: LocalStack puts its word for "no value" into a
+  set, and it has no hash.
 - ExecuteChangeSet waits a moment for what it has begun: clients such as SAM look again only after 15 seconds, which
   for a stack that is up in one second is most of the deployment.
 """
@@ -18,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localstack.aws.api.cloudformation import ExecuteChangeSetOutput, ExecutionStatus, StackStatus
-from localstack.services.cloudformation.engine.v2.change_set_model import ChangeType
+from localstack.services.cloudformation.engine.v2.change_set_model import ChangeType, NothingType
 from localstack.services.cloudformation.engine.v2.change_set_model_transform import ChangeSetModelTransform
 from localstack.services.cloudformation.engine.v2.change_set_resource_support_checker import (
     ChangeSetResourceSupportChecker,
@@ -53,6 +55,7 @@ def install() -> None:
     ResourceProviderExecutor.try_load_resource_provider = staticmethod(_ours_first(ResourceProviderExecutor.try_load_resource_provider))
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
+    NothingType.__hash__ = object.__hash__  # type: ignore[method-assign]
     ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
         ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att
     )
