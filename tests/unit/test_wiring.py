@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,54 +17,19 @@ from spot_responder.domain.errors import ConfigurationError, Unavailable
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.wiring import parts
 from tests.examples import ACCOUNT, COMMAND_ID, REGION, instance_id, interruption_event, result_event, state_event
-from tests.fakes.aws import AwsOverHttp, described, ec2_error, json_error, ok
+from tests.fakes.aws import ec2_error, json_error, ok
+from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, serve, start_cold, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from tests.fakes.aws import Call, Reply
+    from tests.fakes.aws import AwsOverHttp
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("record_notice", "respond_to_notices", "record_checkpoint", "record_instance_state")
-ENVIRONMENT = {
-    "NOTICES_TABLE": "notices",
-    "CHECKPOINT_DOCUMENT": "checkpoint",
-    "OPT_IN_TAG_KEY": "spot-responder:checkpoint",
-    "OPT_IN_TAG_VALUE": "enabled",
-    "REBALANCE_RESPONSE": "checkpoint",
-    "RETENTION_DAYS": "30",
-}
-NAMES = itertools.count()
-
-
-@dataclass
-class Context:
-    """Lambda's context object, with half a minute left."""
-
-    aws_request_id: str = "request-1"
-    left: int = 30_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the time left."""
-        return self.left
 
 
 @pytest.fixture(autouse=True)
 def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start each test as an execution environment starts: with variables, and nothing built yet."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    # Powertools keeps one logger, and its stream, for each name.
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", f"Function{next(NAMES)}")
-    for cached in (parts.settings, parts.clock, parts.story, parts.notices):
-        cached.cache_clear()
-    for name in FUNCTIONS:
-        import_module(f"spot_responder.wiring.{name}")._use_case.cache_clear()
-
-
-def invoke(name: str, event: object, context: Context | None = None) -> Any:
-    """Invoke a function."""
-    return import_module(f"functions.{name}.app").handler(event, context or Context())
+    """Start each test as an execution environment starts."""
+    start_cold(monkeypatch)
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -79,27 +41,6 @@ def fresh(number: int, *, age: float = 2, action: Action = Action.TERMINATE) -> 
     """Return a warning of a moment ago."""
     time = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=age)
     return Notice(NoticeKind.INTERRUPTION, action, instance_id(number), ACCOUNT, REGION, time, f"event-{number}")
-
-
-def stream(notices: Iterable[Notice | None]) -> dict[str, Any]:
-    """Return a stream batch, with a record of something else for None; sequence numbers count from 100."""
-    images = [to_item(notice) if notice else {"note": {"S": "of something else"}} for notice in notices]
-    return {"Records": [{"eventName": "INSERT", "dynamodb": {"SequenceNumber": str(100 + n), "NewImage": image}} for n, image in enumerate(images)]}
-
-
-def serve(aws: AwsOverHttp, notices: Iterable[Notice]) -> None:
-    """Let that AWS have these notices in its table, know every instance, and take every command."""
-    items = {notice.key.notice_id: to_item(notice) for notice in notices}
-    commands = itertools.count()
-
-    def read(call: Call) -> Reply:
-        keys = call.parameters["RequestItems"]["notices"]["Keys"]
-        return ok(Responses={"notices": [items[key["notice_id"]["S"]] for key in keys if key["notice_id"]["S"] in items]})
-
-    aws.always("dynamodb:BatchGetItem", read)
-    aws.always("dynamodb:BatchExecuteStatement", lambda call: ok(Responses=[{}] * len(call.parameters["Statements"])))
-    aws.always("ec2:DescribeInstances", lambda call: described(call.listed("InstanceId") or call.listed("Filter.1.Value")))
-    aws.always("ssm:SendCommand", lambda _: ok(Command={"CommandId": f"{next(commands):08x}-0000-4000-8000-000000000000"}))
 
 
 @pytest.mark.parametrize(("count", "commands"), [(1, 1), (100, 2), (1000, 20)])
@@ -228,8 +169,7 @@ def test_bad_configuration_is_named(aws: AwsOverHttp, monkeypatch: pytest.Monkey
         aws.always(f"dynamodb:{operation}", json_error("ResourceNotFoundException", "Requested resource not found"))
     with pytest.raises(ConfigurationError, match="NOTICES_TABLE is notices: there is no such table"):
         invoke(name, event)
-    for cached in (parts.settings, parts.notices, import_module(f"spot_responder.wiring.{name}")._use_case):
-        cached.cache_clear()
+    forget_parts()
     monkeypatch.delenv("NOTICES_TABLE")
     with pytest.raises(ConfigurationError, match="the environment variable NOTICES_TABLE is missing"):
         invoke(name, event)
