@@ -53,14 +53,22 @@ def _deploy(endpoint: str, directory: Path) -> Sam:
 @pytest.fixture(scope="session")
 def act(deployed: Deployed) -> Act:
     """One instance of each sort, warned at the same moment and watched until its end."""
-    sorts = {"plain": PLAIN, "twice": PLAIN, "failing": FAILING, "endless": ENDLESS, "not opted in": NOT_OPTED_IN, "not managed": NOT_MANAGED}
+    sorts = {
+        "plain": PLAIN,
+        "twice": PLAIN,
+        "stopped": PLAIN,
+        "failing": FAILING,
+        "endless": ENDLESS,
+        "not opted in": NOT_OPTED_IN,
+        "not managed": NOT_MANAGED,
+    }
     instance_ids = {sort: deployed.one(wanted) for sort, wanted in sorts.items()}
     story, began = deployed.story(), time.time()
-    twice = instance_ids.pop("twice")
+    twice, stopped = instance_ids["twice"], instance_ids["stopped"]
     deployed.remote.interrupt([twice], copies=2)
-    deployed.remote.interrupt(instance_ids.values())
-    instance_ids |= {"twice": twice, "unknown": unknown_id()}
-    deployed.remote.interrupt([instance_ids["unknown"]])
+    deployed.remote.interrupt([stopped], "stop")
+    instance_ids["unknown"] = unknown_id()
+    deployed.remote.interrupt(set(instance_ids.values()) - {twice, stopped})
     gone = len(instance_ids) - 1
     story.wait(lambda told: len(told.find(event="instance_gone")) >= gone, 60, "the end of every instance")
     story.wait(lambda told: len(told.find(event="notice_closed")) >= len(instance_ids), 20, "an outcome for every notice")
