@@ -17,7 +17,7 @@ from sandbox.deploy import client_process_environment
 if TYPE_CHECKING:
     from tests.e2e.deployment import Act, Deployed
 
-SAMPLES = [
+SAMPLES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("RespondToNotices", "new_notices", {"batchItemFailures": []}),
     ("RecordCheckpoint", "checkpoint_succeeded", None),
     ("RecordInstanceState", "instance_terminated", None),
