@@ -104,7 +104,7 @@ class SpotLogsProvider(LogsProvider):
         matching = [event for event in events if pattern.matches(event["message"])]
         for transformation in metric_filter["metricTransformations"]:
             data = list(_data(transformation, matching))
-            data += self._minutes.defaults(metric_filter["filterName"], transformation, events, data)
+            data += self._minutes.defaults((metric_filter["logGroupName"], metric_filter["filterName"]), transformation, events, data)
             _publish(context, transformation["metricNamespace"], data)
 
 
@@ -115,13 +115,14 @@ class _MinutesWithData:
         self._last: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
-    def defaults(self, name: str, transformation: Transformation, events: list[Event], data: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        key = (name, transformation["metricName"])
+    def defaults(
+        self, metric_filter: tuple[str, str], transformation: Transformation, events: list[Event], data: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         minute = max((event["timestamp"] // _MILLISECONDS_A_MINUTE for event in events), default=0)
         with self._lock:
-            needed = not data and "defaultValue" in transformation and self._last.get(key, -1) < minute
+            needed = not data and "defaultValue" in transformation and self._last.get(metric_filter, -1) < minute
             if data or needed:
-                self._last[key] = minute
+                self._last[metric_filter] = minute
         if not needed:
             return []
         return [_datum(transformation, float(transformation["defaultValue"]), events[-1]["timestamp"])]
