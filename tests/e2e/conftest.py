@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import control
-from sandbox.deploy import Sam, outputs
+from sandbox.deploy import Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
-from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, functions_of, unknown_id, wanted_of_pool
+from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, unknown_id, wanted_of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             sam = _deploy(state.endpoint, directory)
             launched = launching.result()
         fleet.await_ready(launched)
-        yield Deployed(remote, sam, outputs(remote.client("cloudformation")), functions_of(remote), fleet, launched)
+        stack = remote.client("cloudformation")
+        yield Deployed(remote, sam, outputs(stack), functions(stack), fleet, launched)
     finally:
         control.stop(directory)
 

@@ -40,7 +40,20 @@ def test_experiment_leads_to_the_story(deployed: Deployed) -> None:
 
 def test_tail(act: Act, deployed: Deployed, aws_2: str) -> None:
     """`aws logs tail` shows the story of an instance: one line of JSON for each thing that happened."""
-    tail = _run(deployed, aws_2, "logs", "tail", deployed.outputs["LogGroup"], "--since", "30m", "--format", "short")
+    # Versions before 2.13 do not know AWS_ENDPOINT_URL.
+    tail = _run(
+        deployed,
+        aws_2,
+        "--endpoint-url",
+        deployed.remote.endpoint,
+        "logs",
+        "tail",
+        deployed.outputs["LogGroup"],
+        "--since",
+        "30m",
+        "--format",
+        "short",
+    )
     lines = [json.loads(line.partition(" ")[2]) for line in tail.splitlines() if act.instance_ids["plain"] in line]
     assert [line["event"] for line in lines] == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]
 
