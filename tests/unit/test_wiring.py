@@ -22,7 +22,7 @@ from tests.fakes.aws import described, ec2_error, json_error, ok
 from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, serve, start_cold, stream
 
 if TYPE_CHECKING:
-    from tests.fakes.aws import AwsOverHttp
+    from tests.fakes.aws import AwsOverHttp, Call
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,13 +79,21 @@ def test_a_thousand_notices_cost_little(aws: AwsOverHttp) -> None:
     assert used < 1.0
 
 
-def test_a_vanished_instance_costs_one_call(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown id among a hundred costs one more describe, and the others are asked as if it were not there."""
-    notices = [fresh(number) for number in range(100)]
+def asked_for(call: Call) -> list[str]:
+    """Return the ids of a describe, by id or by filter."""
+    return call.listed("InstanceId") or call.listed("Filter.1.Value")
+
+
+@pytest.mark.parametrize(("count", "describes", "sends"), [(100, 1, 2), (300, 2, 6)])
+def test_a_vanished_instance(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str], count: int, describes: int, sends: int) -> None:
+    """An unknown id costs nothing among 100 and one more describe among 300; the others are asked as if it were not there."""
+    notices = [fresh(number) for number in range(count)]
     serve(aws, notices)
-    aws.once("ec2:DescribeInstances", ec2_error("InvalidInstanceID.NotFound", f"The instance ID '{instance_id(50)}' does not exist"))
+    aws.always("ec2:DescribeInstances", lambda call: described([each for each in asked_for(call) if each != instance_id(50)]))
+    if describes > 1:
+        aws.once("ec2:DescribeInstances", ec2_error("InvalidInstanceID.NotFound", f"The instance ID '{instance_id(50)}' does not exist"))
     assert invoke("respond_to_notices", stream(notices)) == {"batchItemFailures": []}
-    assert aws.counts("ec2", "ssm") == {"ec2:DescribeInstances": 2, "ssm:SendCommand": 2}
+    assert aws.counts("ec2", "ssm") == {"ec2:DescribeInstances": describes, "ssm:SendCommand": sends}
     assert [line["instance_id"] for line in told(capsys) if line["outcome"] == "vanished"] == [instance_id(50)]
 
 
