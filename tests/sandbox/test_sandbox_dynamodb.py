@@ -189,7 +189,7 @@ def test_a_batch_takes_25_statements(table: Table) -> None:
 
 def test_statements_insert_delete_and_return(table: Table) -> None:
     """INSERT creates and then finds a duplicate, UPDATE returns what is asked for, DELETE deletes."""
-    insert = ("INSERT INTO {t} VALUE {{'pk': 'k', 'sk': 'i', 'a': 1}}", [])
+    insert: tuple[str, list[dict[str, str]]] = ("INSERT INTO {t} VALUE {{'pk': 'k', 'sk': 'i', 'a': 1}}", [])
     assert "Error" not in table.batch(insert)[0]
     assert table.batch(insert)[0]["Error"]["Code"] == "DuplicateItem"
     assert table.batch(("UPDATE {t} SET a = a + 1 WHERE pk='k' AND sk='i' RETURNING ALL NEW *", []))[0]["Item"]["a"] == {"N": "2"}

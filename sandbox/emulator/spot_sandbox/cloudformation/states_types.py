@@ -28,7 +28,7 @@ class StatesStateMachine(StepFunctionsStateMachineProvider):
         return json.dumps(yaml.safe_load(definition))
 
 
-STATES_TYPES: dict[str, type[ResourceProvider]] = {  # type: ignore[type-arg]
+STATES_TYPES: dict[str, type[ResourceProvider]] = {
     "AWS::StepFunctions::StateMachine": StatesStateMachine,
 }
 
