@@ -119,9 +119,12 @@ def fis() -> Service:
 def start() -> None:
     """Add the sandbox's own routes under ``/_sandbox/``."""
     from localstack.services.edge import ROUTER
+    from localstack.utils.aws import aws_stack
 
     from spot_sandbox import calls, ec2_routes, routes
 
+    # LocalStack would ask a name server for an S3 host of its own; without a network that takes seconds.
+    aws_stack.CACHE_S3_HOSTNAME_DNS_STATUS = False
     calls.install()
     routes.register(ROUTER)
     ec2_routes.register(ROUTER)
