@@ -29,7 +29,7 @@ from sandbox.waiting import TooLong
 
 TIME_SCALE = 0.25
 WARNING_SECONDS = 120
-BURST_SECONDS = 1.2
+BURST_SECONDS = 1.6
 """Over how long the warnings are spread; all must be out within two seconds."""
 NOTICES_AT_ONCE = 4
 """How many environments of RecordNotice are started beforehand; of the others one is."""

@@ -122,7 +122,6 @@ class Act:
 
     instance_ids: dict[str, str]
     story: Story
-    began: float
 
     def lines(self, sort: str, **wanted: Any) -> list[dict[str, Any]]:
         """Return the fields of the lines about the instance of a sort."""
