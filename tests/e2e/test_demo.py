@@ -71,7 +71,7 @@ def test_demonstration(runs: Callable[[], Run]) -> None:
     figures = json.loads((run.out / "demo.json").read_text())
     assert set(figures) == {"notices", "duplicates", "calls", "outcomes", "event_to_command_seconds"}
     assert (figures["notices"], figures["duplicates"]) == (20, 1)
-    assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1}
+    assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1, "late": 0}
     assert 1 <= figures["calls"]["ec2:DescribeInstances"] <= 4
     assert (run.out / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert processes_of(emulator) == set()
