@@ -105,6 +105,17 @@ def ssm() -> Service:
     return Service.for_provider(SpotSsmProvider(), dispatch_table_factory=MotoFallbackDispatcher)
 
 
+@aws_provider(api="events", name="spot")
+def events() -> Service:
+    """EventBridge whose archives can be replayed."""
+    from localstack.services.events.provider import EventsProvider
+
+    from spot_sandbox import replays
+
+    replays.install()
+    return Service.for_provider(EventsProvider())
+
+
 @aws_provider(api="fis", name="spot")
 def fis() -> Service:
     """Fault Injection Service, of which LocalStack's core has nothing."""
