@@ -109,7 +109,8 @@ def test_the_dead_letters_take_what_every_rule_sends() -> None:
     (policy,) = of_type("AWS::SQS::QueuePolicy").values()
     (allowed,) = [statement for statement in resolved(policy["PolicyDocument"])["Statement"] if statement["Effect"] == "Allow"]
     senders = {f"{name}.Arn" for name, rule in rules().items() if any("DeadLetterConfig" in target for target in rule["Targets"])}
-    assert set(allowed["Condition"]["ArnEquals"]["aws:SourceArn"]) == senders
+    named = [name["Fn::If"][1] if isinstance(name, dict) else name for name in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]]
+    assert set(named) == senders
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
 
 
