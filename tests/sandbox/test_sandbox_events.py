@@ -45,15 +45,17 @@ def test_a_rule_lets_through_what_its_pattern_matches(aws: Clients, detail: dict
         {"Source": source, "DetailType": "t", "Detail": json.dumps({"instance-id": name, "status": status, "seconds": seconds})}
         for name, status, seconds in samples
     ]
-    events.put_events(Entries=[*entries, {"Source": f"{source}.end", "DetailType": "t", "Detail": '{"instance-id": "end"}'}])
     found: list[str] = []
 
-    def ended() -> bool:
+    def arrived(*names: str) -> bool:
         messages = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
         found.extend(json.loads(message["Body"])["instance-id"] for message in messages)
-        return "end" in found
+        return set(names) <= set(found)
 
-    wait_for(ended, DEADLINE, "The last event")
+    events.put_events(Entries=entries)
+    wait_for(lambda: arrived(*expected), DEADLINE, "The arrival of the expected events")
+    events.put_events(Entries=[{"Source": f"{source}.end", "DetailType": "t", "Detail": '{"instance-id": "end"}'}])
+    wait_for(lambda: arrived("end"), DEADLINE, "The arrival of the last event")
     assert sorted(set(found) - {"end"}) == expected
 
 
