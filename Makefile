@@ -59,6 +59,7 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 	@echo "Installing the tools (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@echo $(CURDIR)/sandbox/cli > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/spot-sandbox.pth"
 	@touch $@
 
 .venv-sandbox/ready: sandbox/requirements.txt sandbox/emulator/pyproject.toml
@@ -67,4 +68,5 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 	@$(PYTHON) -m venv --clear .venv-sandbox
 	@.venv-sandbox/bin/python -m pip install --quiet -r sandbox/requirements.txt
 	@.venv-sandbox/bin/python -m pip install --quiet --no-build-isolation --no-deps -e sandbox/emulator
+	@.venv-sandbox/bin/python -m spot_sandbox.catalogue .venv-sandbox/catalogue
 	@touch $@
