@@ -4,7 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit check fix bench build deploy clean lock sandbox
 
-PYTHON ?= $(shell command -v python3.13 2>/dev/null || uv python find 3.13 2>/dev/null || ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 2>/dev/null | tail -1)
+# The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
+PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && { echo "$$python"; break; }; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/responder
