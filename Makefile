@@ -47,7 +47,7 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 	sam deploy --guided
 
 clean:  ## Stop the sandbox and remove everything that was made here
-	@if [ -x $(BIN)/python ]; then python -m sandbox stop; fi
+	@if [ -x $(BIN)/python ]; then python -m sandbox stop; python -m sandbox stop --directory .sandbox/demo; fi
 	rm -rf .venv .venv-sandbox .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again

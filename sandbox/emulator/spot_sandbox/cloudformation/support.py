@@ -61,7 +61,7 @@ def install() -> None:
     ResourceProviderExecutor.try_load_resource_provider = staticmethod(_ours_first(ResourceProviderExecutor.try_load_resource_provider))
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
-    ChangeSetModelPreproc._resolve_reference = _literal_first(  # type: ignore[method-assign]  # noqa: SLF001 - LocalStack offers no hook here
+    ChangeSetModelPreproc._resolve_reference = _literal_first(  # noqa: SLF001 - LocalStack offers no hook here
         ChangeSetModelPreproc._resolve_reference  # noqa: SLF001 - as above
     )
     rollback.install()
