@@ -75,7 +75,7 @@ def closed(outcome: Outcome) -> Line:
         (closed(Outcome.SUPERSEDED), {}),
         (lines.instance_gone(notice(), InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW)), {}),
         (lines.result_unclaimed(CheckpointResult(COMMAND_ID, instance_id(), "Success", ACCOUNT, REGION, NOW)), {}),
-        (lines.answer_unwritten(notice(), "because", NOW), {}),
+        (lines.answer_unwritten(notice(), "because", NOW, for_good=False), {}),
         (lines.input_rejected(InvalidInput("time", "a time", 1)), {"RejectedInputs": 1}),
     ],
     ids=lambda value: f"{value.event}-{value.outcome}" if isinstance(value, Line) else "",
@@ -203,6 +203,7 @@ def queries() -> dict[str, str]:
 
 
 QUERY_WORDS = {
+    "ispresent",
     "fields",
     "filter",
     "sort",
