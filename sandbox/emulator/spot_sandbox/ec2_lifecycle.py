@@ -458,16 +458,6 @@ class Lifecycle:
             self._show(instance, ec2_metadata.rebalance_entries(self.ports.now()))
             self.ports.emit(events.rebalance_recommendation(self._place(instance), self._second()))
 
-    def calm(self, instance: Instance) -> None:
-        """Take back an interruption that has not come yet (an experiment was stopped)."""
-        with self.lock:
-            if instance.warned is not None and instance.state in ALIVE:
-                self._cancel_interruption(instance.id)
-                instance.warned = None
-                self._show(instance, ec2_metadata.CLEARED)
-                if instance.spot_request_id:
-                    self.requests[instance.spot_request_id].turn("active", "fulfilled", self._second())
-
     def _mark_request(self, instance: Instance, action: str, *, experiment: bool) -> None:
         request = self.requests.get(instance.spot_request_id or "")
         if request is not None:

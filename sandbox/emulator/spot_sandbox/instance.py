@@ -321,9 +321,15 @@ class Instance:
         self.environment: dict[str, str] = dict(config["environment"])
         self.commands: dict[str, Command] = {}
         self.lock = threading.Lock()
+        self.going_down = False
 
     def say(self, fact: str, **details: Any) -> None:  # noqa: ANN401  whatever JSON can hold
-        """Tell the emulator a fact; without an emulator the instance ends."""
+        """Tell the emulator a fact; without an emulator the instance ends.
+
+        An instance that goes down says nothing more, since its SSM agent is one of the first to go.
+        """
+        if self.going_down:
+            return
         line = json.dumps({"say": fact, **details}).encode() + b"\n"
         with self.lock:
             try:
@@ -407,6 +413,7 @@ class Instance:
 
     def shut_down(self, grace: float) -> NoReturn:
         """Go down as an operating system does: SIGTERM to all, `grace` seconds, then SIGKILL. IMDS answers to the end."""
+        self.going_down = True
         kill_all(processes_of(self.mark), signal.SIGTERM)
         deadline = time.monotonic() + grace
         while processes_of(self.mark) and time.monotonic() < deadline:

@@ -25,6 +25,8 @@ INSTANCES_LIMIT = 50
 SHOWN_OUTPUT = 2500
 """How much of a step's output ListCommandInvocations shows."""
 DELIVERY_SECONDS = 3600
+KNOWN_SECONDS = 0.5
+"""From SendCommand until SSM itself knows of the invocations, which is not at once."""
 
 TERMINAL = {"Success", "Failed", "TimedOut", "Cancelled"}
 COUNTED_ERRORS = {"Failed", "ExecutionTimedOut"}
@@ -93,6 +95,7 @@ class Command:
     invocations: dict[str, Invocation] = field(default_factory=dict)
     status: str = "Pending"
     details: str = "Pending"
+    known: bool = False
     timer: Timer | None = None
 
     @property
@@ -267,11 +270,12 @@ class Commands:
                 command.invocations[instance.id] = Invocation(instance, now, [Plugin(step.name) for step in run])
             self.commands[command.id] = command
             command.timer = self.ports.after(seconds, lambda: self._expire(command))
-            self.ports.after(0, lambda: self._begin(command))
+            self.ports.after(self.ports.scaled(KNOWN_SECONDS), lambda: self._begin(command))
             return command
 
     def _begin(self, command: Command) -> None:
         with self.life.lock:
+            command.known = True
             for invocation in command.invocations.values():
                 self._tell(command, invocation)
             if not command.invocations:
@@ -439,8 +443,8 @@ class Commands:
     def invocation(self, account: str, region: str, command_id: str, instance_id: str) -> tuple[Command, Invocation]:
         """Return a command and its invocation on an instance; raise ApiError InvocationDoesNotExist without one."""
         command = self.commands.get(command_id)
-        # Right after SendCommand, SSM does not know of the invocation yet; the command's first status is its sign.
-        if command is None or (command.account, command.region) != (account, region) or instance_id not in command.invocations:
+        mine = command is not None and command.known and (command.account, command.region) == (account, region)
+        if command is None or not mine or instance_id not in command.invocations:
             raise ApiError("InvocationDoesNotExist", "")
         return command, command.invocations[instance_id]
 
@@ -490,4 +494,4 @@ def _outcome(command: Command) -> tuple[str, str]:
         return "Cancelled", "Cancelled"
     if details <= {"Success", "DeliveryTimedOut"} and "DeliveryTimedOut" in details:
         return "TimedOut", "DeliveryTimedOut"
-    return "Success", "Incomplete"
+    return "Failed", "Incomplete"

@@ -18,7 +18,9 @@ from spot_sandbox.ec2_instances import Instance
 from spot_sandbox.ec2_lifecycle import Lifecycle, Ports
 from spot_sandbox.ec2_machines import Machine, run_environment
 from spot_sandbox.events import Emitter
+from spot_sandbox.fis_experiments import Experiments
 from spot_sandbox.settings import settings
+from spot_sandbox.ssm_commands import Commands
 from spot_sandbox.timers import Timers
 
 LOG = logging.getLogger(__name__)
@@ -87,3 +89,39 @@ def _credentials(instance: Instance) -> Json | None:
         return None
     credentials: Json = answer["Credentials"]
     return credentials
+
+
+@cache
+def experiments() -> Experiments:
+    """All FIS templates and experiments of this sandbox."""
+    return Experiments(lifecycle(), _ringing, role_exists)
+
+
+def _ringing(account: str, region: str, arn: str) -> bool:
+    return alarm_state(account, region, arn) == "ALARM"
+
+
+def role_exists(role_arn: str) -> bool:
+    """Tell whether a role exists; whom it trusts, nobody checks here."""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    try:
+        connect_to(aws_access_key_id=account).iam.get_role(RoleName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchEntity":
+            return False
+        raise
+    return True
+
+
+def alarm_state(account: str, region: str, arn: str) -> str | None:
+    """Return the state of a CloudWatch alarm, None when there is none of that ARN."""
+    name = arn.rpartition(":alarm:")[2]
+    found = connect_to(aws_access_key_id=account, region_name=region).cloudwatch.describe_alarms(AlarmNames=[name])
+    alarms = [*found.get("MetricAlarms", []), *found.get("CompositeAlarms", [])]
+    return next((alarm["StateValue"] for alarm in alarms), None)
+
+
+@cache
+def commands() -> Commands:
+    """All SSM commands of this sandbox."""
+    return Commands(lifecycle())

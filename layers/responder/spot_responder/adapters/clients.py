@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -52,13 +54,21 @@ def client(service: str, shapes: Mapping[str, Collection[str]] | None = None) ->
     ``shapes`` names, for some structures of the service's answers, the only members worth parsing. An EC2 ``Instance`` has
     over 60; reading them all takes three times the CPU of a whole batch of 1,000.
     """
-    session = botocore.session.get_session()
+    session = _session()
     if shapes:
         model = session.get_component("data_loader").load_service_model(service, "service-2")
         for name, wanted in shapes.items():
             members = model["shapes"][name]["members"]
             model["shapes"][name]["members"] = {member: members[member] for member in wanted}
     return session.create_client(service, config=CONFIG)
+
+
+@cache
+def _session() -> botocore.session.Session:
+    """Return the one session of all clients: each of its own would read the endpoints of all services again, 50 ms and more."""
+    # Lambda's JSON log format puts the root logger at INFO, and botocore's "Found credentials ..." into the story.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    return botocore.session.get_session()
 
 
 @contextmanager
