@@ -5,7 +5,7 @@ Every line has the same fields. Those that do not apply are null, so that a quer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.errors import InvalidInput
     from spot_responder.domain.events import CheckpointResult, InstanceEnded
+    from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.notices import Notice
 
 
@@ -29,6 +30,8 @@ class Happened(StrEnum):
     CHECKPOINT_ASKED = "checkpoint_asked"
     NOTICE_CLOSED = "notice_closed"
     INSTANCE_GONE = "instance_gone"
+    REPLACEMENT_ASKED = "replacement_asked"
+    ATTEMPT_LOST = "attempt_lost"
     RESULT_UNCLAIMED = "result_unclaimed"
     ANSWER_UNWRITTEN = "answer_unwritten"
     INPUT_REJECTED = "input_rejected"
@@ -49,6 +52,7 @@ class Line:
     command_id: str | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    job_id: str | None = None
 
     @property
     def is_trouble(self) -> bool:
@@ -121,6 +125,27 @@ def instance_gone(notice: Notice, ended: InstanceEnded) -> Line:
     since = seconds_between(notice.time, ended.time)
     message = f"{notice.instance_id}: {ended.state}, {since:.0f} s after the {KIND_WORDS[notice.kind].lower()}"
     return _about(notice, ended.time, Happened.INSTANCE_GONE, message, reason=ended.state)
+
+
+def replacement_asked(notice: Notice, attempt: Attempt, refusal: str | None, now: datetime) -> Line:
+    """The job's state machine was told to launch the next attempt; ``refusal`` says why it did not take that."""
+    told = "its replacement is launched now" if refusal is None else f"its state machine was told already ({refusal})"
+    message = f"{notice.instance_id}: job {attempt.job_id}, attempt {attempt.number}: {told}"
+    line = _about(notice, now, Happened.REPLACEMENT_ASKED, message, reason=refusal)
+    return replace(line, job_id=attempt.job_id)
+
+
+def attempt_lost(ended: InstanceEnded, attempt: Attempt) -> Line:
+    """An instance ended under its job; the state machine was told, without waiting for a heartbeat to be missed."""
+    message = f"{ended.instance_id}: {ended.state}, job {attempt.job_id} lost its attempt {attempt.number}, the next one is launched now"
+    return Line(
+        Happened.ATTEMPT_LOST,
+        message,
+        instance_id=ended.instance_id,
+        event_time=timestamp(ended.time),
+        reason=ended.state,
+        job_id=attempt.job_id,
+    )
 
 
 def result_unclaimed(result: CheckpointResult) -> Line:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spot_responder.domain.instances import Instance
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.domain.plans import Policy
-    from spot_responder.use_cases.ports import Clock, Commands, Fleet, NoticesTable, Story
+    from spot_responder.use_cases.ports import Clock, Commands, Fleet, Jobs, NoticesTable, Story
 
 type Instances = Mapping[str, Instance]
 
@@ -45,6 +45,7 @@ class RespondToNotices:
     notices: NoticesTable
     fleet: Fleet
     commands: Commands
+    jobs: Jobs
     story: Story
     clock: Clock
     policy: Policy
@@ -100,7 +101,18 @@ class RespondToNotices:
                     unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances)
                 case PutOff(notices):
                     put_off |= {notice.key for notice in notices}
+        self._replace([plan for plan in plans if plan.is_checkpoint], until)
         return put_off | self._insist(unwritten, until)
+
+    def _replace(self, plans: Sequence[Plan], until: datetime) -> None:
+        """Let the jobs go on elsewhere. Should we crash before, the agent, which hears of the notice too, does the same."""
+        replaced = {plan.replaces: plan.notice for plan in plans if plan.replaces is not None}
+        if not replaced:
+            return
+        deadlines = {attempt: notice.deadline for attempt, notice in replaced.items()}
+        told = keep_trying(lambda: self.jobs.interrupted(deadlines), until, self.clock)
+        for attempt, notice in replaced.items():
+            self.story.tell(lines.replacement_asked(notice, attempt, told[attempt], self.clock.now()))
 
     def _close(self, plans: Sequence[Plan], instances: Instances) -> list[Unwritten]:
         now = self.clock.now()
