@@ -55,12 +55,14 @@ class Figures:
 
     attempts: int
     percent_at_notice: float | None
+    percent_saved_at_notice: float | None
     percent_resumed_from: float | None
     recomputed_percent: float
     recomputed_seconds: float
     seconds_without_worker: float
     total_seconds: float
     uninterrupted_seconds: float | None
+    history_events: int
     hand_overs: tuple[HandOver, ...]
 
 
@@ -71,12 +73,14 @@ def figures_of(evidence: Evidence, plan: Plan) -> Figures:
     return Figures(
         attempts=evidence.job.attempts,
         percent_at_notice=_percent_at_notice(evidence, hand_overs),
+        percent_saved_at_notice=next((each.safety_percent for each in evidence.workers if each.notice_at is not None), None),
         percent_resumed_from=hand_overs[0].resumed if hand_overs else None,
         recomputed_percent=recomputed,
         recomputed_seconds=recomputed / 100 * plan.job_seconds,
         seconds_without_worker=plan.scale.real(sum(each.gap for each in hand_overs)),
         total_seconds=plan.scale.real(evidence.execution.ended_at - evidence.execution.started_at),
         uninterrupted_seconds=_uninterrupted(evidence, plan),
+        history_events=evidence.execution.events,
         hand_overs=hand_overs,
     )
 

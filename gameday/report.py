@@ -61,6 +61,7 @@ def _rows(figures: Figures, plan: Plan) -> list[tuple[str, str]]:
     return [
         ("attempts", f"{figures.attempts}"),
         (f"progress at the {moment}", _percent(figures.percent_at_notice)),
+        ("saved by the checkpoint at the notice", _percent(figures.percent_saved_at_notice)),
         ("progress resumed from", _percent(figures.percent_resumed_from)),
         ("work done twice", _percent(figures.recomputed_percent)),
         ("", _seconds(figures.recomputed_seconds)),
@@ -68,6 +69,7 @@ def _rows(figures: Figures, plan: Plan) -> list[tuple[str, str]]:
         ("total time", _seconds(figures.total_seconds)),
         ("uninterrupted run (work and one boot)", _seconds(figures.uninterrupted_seconds)),
         ("cost of the interruption", _seconds(extra)),
+        ("events in the execution's history, of 25,000", f"{figures.history_events}"),
     ]
 
 
