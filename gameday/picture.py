@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
+from gameday.evidence import Sample
+from gameday.experiment import Experiment
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-    from gameday.evidence import Attempt, Evidence, Machine, Sample
+    from gameday.evidence import Attempt, Evidence, Machine
     from gameday.experiment import Plan
     from gameday.figures import Figures
     from gameday.verdict import Verdict
 
 UNSAVED, CHECKPOINTED = "#d1495b", "#1f6f8b"
+NOBODY = "#c23b22"
 NOTICE, HAND_OVER, END = "#e08e0b", "#3a9d5d", "#555555"
 BOOT, WORK, STANDBY = "#d9dde3", "#7fb3d5", "#eef1f4"
 
@@ -30,14 +36,12 @@ def draw(evidence: Evidence, figures: Figures, verdict: Verdict, plan: Plan, pat
     count = max(1, len(evidence.machines))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 0.4 + 0.35 * count])
     timeline = _Timeline(evidence, plan)
-    _draw_progress(top, evidence, timeline)
+    _draw_progress(top, evidence, figures, timeline)
     _draw_machines(bottom, evidence, timeline)
     for axes in (top, bottom):
         _draw_marks(axes, evidence, figures, timeline)
     _finish(figure, top, bottom, timeline)
-    held = "held" if verdict.held else "did not hold"
-    figure.suptitle(f"Experiment “{plan.experiment.value}”: the hypothesis {held}", fontsize=13, fontweight="bold", x=0.01, ha="left")
-    top.set_title(_caption(figures), fontsize=9.5, loc="left", color="#333333")
+    _draw_title(top, figures, verdict, plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -54,19 +58,45 @@ class _Timeline:
         return self._plan.scale.real(time - self._began) / 60
 
 
-def _draw_progress(axes: Axes, evidence: Evidence, timeline: _Timeline) -> None:
-    def points(samples: tuple[Sample, ...]) -> tuple[list[float], list[float]]:
+def _draw_title(axes: Axes, figures: Figures, verdict: Verdict, plan: Plan) -> None:
+    held = "held" if verdict.held else "did not hold"
+    title = f"Experiment {plan.experiment.value}: the hypothesis {held}"
+    axes.annotate(title, (0, 1), (0, 26), xycoords="axes fraction", textcoords="offset points", fontsize=13, fontweight="bold")
+    axes.set_title(_caption(figures, plan), fontsize=9.5, loc="left", color="#333333", pad=10)
+
+
+def _draw_progress(axes: Axes, evidence: Evidence, figures: Figures, timeline: _Timeline) -> None:
+    def points(samples: Sequence[Sample]) -> tuple[list[float], list[float]]:
         return [timeline.minute(sample.time) for sample in samples], [sample.percent for sample in samples]
 
-    minutes, percents = points(evidence.unsaved)
+    minutes, percents = points(_by_worker(evidence.unsaved, figures))
     axes.plot(minutes, percents, color=UNSAVED, linewidth=1.8, label="unsaved: all progress")
     minutes, percents = points(evidence.checkpointed)
     axes.plot(minutes, percents, color=CHECKPOINTED, linewidth=2.2, drawstyle="steps-post", label="checkpointed")
     axes.fill_between(minutes, percents, step="post", color=CHECKPOINTED, alpha=0.12, linewidth=0)
+    for each in figures.hand_overs:
+        _draw_percent(axes, timeline.minute(each.stopped_at), each.reached, UNSAVED, "right")
+        _draw_percent(axes, timeline.minute(each.resumed_at), each.resumed, CHECKPOINTED, "left")
     axes.set_ylabel("percent of the job")
     axes.set_ylim(0, 105)
     axes.yaxis.set_major_locator(MultipleLocator(20))
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+
+
+def _by_worker(samples: Sequence[Sample], figures: Figures) -> list[Sample]:
+    """Return the samples up to each worker's stop, then a hole (nobody was at the percents between), then from its successor's start on."""
+    line = list(samples)
+    for each in figures.hand_overs:
+        middle = Sample((each.stopped_at + each.resumed_at) / 2, math.nan)
+        line += [Sample(each.stopped_at, each.reached), middle, Sample(each.resumed_at, each.resumed)]
+    return sorted(line, key=lambda sample: sample.time)
+
+
+def _draw_percent(axes: Axes, minute: float, percent: float, color: str, align: Literal["left", "right"]) -> None:
+    """A dot with its percent: above and to the left where a worker stopped, below and to the right where the next went on."""
+    axes.plot([minute], [percent], marker="o", markersize=5, color=color, zorder=5)
+    offset = (-7, 6) if align == "right" else (7, -12)
+    axes.annotate(f"{percent:.1f} %", (minute, percent), offset, textcoords="offset points", ha=align, fontsize=8.5, color=color, zorder=6)
 
 
 def _draw_machines(axes: Axes, evidence: Evidence, timeline: _Timeline) -> None:
@@ -98,7 +128,7 @@ def _draw_marks(axes: Axes, evidence: Evidence, figures: Figures, timeline: _Tim
             axes.axvline(timeline.minute(attempt.notice_at), color=NOTICE, linestyle="--", linewidth=1.5, label="notice")
     for each in figures.hand_overs:
         left, right = timeline.minute(each.stopped_at), timeline.minute(each.resumed_at)
-        axes.axvspan(left, right, color=HAND_OVER, alpha=0.25, linewidth=0)
+        axes.axvspan(left, right, color=NOBODY, alpha=0.16, linewidth=0, label="nobody works")
         axes.axvline(right, color=HAND_OVER, linewidth=1.5, label="hand-over")
     for machine in evidence.machines:
         if machine.ended_at is not None:
@@ -114,11 +144,12 @@ def _finish(figure: Figure, top: Axes, bottom: Axes, timeline: _Timeline) -> Non
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", fontsize=8.5, frameon=False)
 
 
-def _caption(figures: Figures) -> str:
+def _caption(figures: Figures, plan: Plan) -> str:
     def percent(value: float | None) -> str:
         return "?" if value is None else f"{value:.0f} %"
 
+    moment = "notice" if plan.experiment is Experiment.INTERRUPT else "ended"
     return (
-        f"{figures.attempts} attempts · notice at {percent(figures.percent_at_notice)}, resumed from {percent(figures.percent_resumed_from)} · "
+        f"{figures.attempts} attempts · {moment} at {percent(figures.percent_at_notice)}, resumed from {percent(figures.percent_resumed_from)} · "
         f"{figures.recomputed_percent:.1f} % done twice · {figures.seconds_without_worker:.0f} s without a worker"
     )

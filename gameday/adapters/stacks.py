@@ -35,7 +35,7 @@ class CloudFormationStacks:
             raise Unmet(f"The stack {name} has no output {missing[0]}: the job is deployed only with SubnetIds; deploy again with that parameter.")
         region = self.client.meta.region_name
         arguments = (outputs["StateMachineArn"], outputs["JobsTable"], outputs["LogGroup"], self._templates(name))
-        return Stack(name, region, *arguments, outputs.get("DashboardName"))
+        return Stack(name, region, *arguments, outputs.get("JobDashboard"))
 
     def _describe(self, name: str) -> StackTypeDef:
         region = self.client.meta.region_name
@@ -49,9 +49,12 @@ class CloudFormationStacks:
             raise
 
     def _templates(self, name: str) -> frozenset[str]:
+        """Return the ids of the stack's experiment templates, whether CloudFormation keeps the id or the ARN."""
         with calling("cloudformation:ListStackResources"):
             pages = self.client.get_paginator("list_stack_resources").paginate(StackName=name)
             resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
         return frozenset(
-            resource.get("PhysicalResourceId", "") for resource in resources if resource["ResourceType"] == "AWS::FIS::ExperimentTemplate"
+            resource.get("PhysicalResourceId", "").rpartition("/")[2]
+            for resource in resources
+            if resource["ResourceType"] == "AWS::FIS::ExperimentTemplate"
         )
