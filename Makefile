@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check fix build deploy clean lock sandbox
+.PHONY: help setup demo test unit check fix bench build deploy clean lock sandbox
 
 PYTHON ?= $(shell command -v python3.13 2>/dev/null || uv python find 3.13 2>/dev/null || ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 2>/dev/null | tail -1)
 BIN := .venv/bin
@@ -34,6 +34,9 @@ check: setup  ## Lint, types, layers, template
 fix: .venv/ready  ## Format, and mend what the linter can
 	ruff format .
 	ruff check --fix .
+
+bench: .venv/ready  ## Measure the functions: cold start, CPU, memory, calls
+	@python -m bench.handlers
 
 build: .venv/ready  ## sam build
 	sam build

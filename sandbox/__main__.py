@@ -1,9 +1,10 @@
-"""The sandbox's command line: ``python -m sandbox start | status | stop | env``."""
+"""The sandbox's command line: ``python -m sandbox start | status | stop | env | demo``."""
 
 import argparse
 import shlex
 import sys
 import time
+from pathlib import Path
 
 from sandbox.control import SandboxError, running, start, state_directory, stop
 from sandbox.environment import client_environment, client_unset
@@ -12,7 +13,7 @@ from sandbox.environment import client_environment, client_unset
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; return the exit status (0 done, 1 could not, 3 `status` of a sandbox that is down)."""
     options = _parser().parse_args(arguments)
-    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env}
+    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env, "demo": _demo}
     try:
         return commands[options.command](options)
     except SandboxError as error:
@@ -40,8 +41,7 @@ def _status(options: argparse.Namespace) -> int:
         sys.stdout.write("The sandbox is not running.\n")
         return 3
     sys.stdout.write(
-        f"The sandbox is running at {state.endpoint} (process {state.pid}, time scale {state.time_scale:g}, "
-        f"boot {state.boot_seconds:g} s).\n"
+        f"The sandbox is running at {state.endpoint} (process {state.pid}, time scale {state.time_scale:g}, boot {state.boot_seconds:g} s).\n"
     )
     return 0
 
@@ -63,6 +63,14 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(options: argparse.Namespace) -> int:
+    # Imported here: `start`, `stop` and the others need neither boto3 nor Matplotlib.
+    from sandbox.demo import play  # noqa: PLC0415
+
+    directory = Path(options.directory).resolve() if options.directory else play.DEFAULT_DIRECTORY
+    return play.main(play.Options(directory, options.out.resolve(), options.port, options.keep))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS on this machine, for Spot Responder.")
     where = argparse.ArgumentParser(add_help=False)
@@ -72,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     starting.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1; 0 picks a free one (default 4566)")
     starting.add_argument("--time-scale", type=float, default=1.0, help="every duration is multiplied by it (default 1)")
     starting.add_argument("--boot-seconds", type=float, default=40.0, help="boot of an instance, unscaled (default 40)")
+    demo = commands.add_parser("demo", help="see a fleet of Spot Instances survive its interruptions, in a sandbox of its own")
+    demo.add_argument("--directory", help="state directory of that sandbox (default .sandbox/demo)")
+    demo.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    demo.add_argument("--out", type=Path, default=Path("out"), help="where demo.json and demo.png go (default out)")
+    demo.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
     commands.add_parser("status", parents=[where], help="say whether it runs, and where")
     commands.add_parser("stop", parents=[where], help="end it and every process it has started")
     commands.add_parser("env", parents=[where], help="print the exports for eval: clients then speak to the sandbox")

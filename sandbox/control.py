@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_DIRECTORY = REPOSITORY / ".sandbox"
 START_SECONDS = 90.0
 _GRACE_SECONDS = 5.0
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+"""The emulators that this very process has started, by id: whoever stops one of them reaps it."""
 
 
 class SandboxError(Exception):
@@ -94,6 +96,8 @@ def stop(directory: Path) -> bool:
     if state.pid in alive:
         _ask_to_end(state)
     left = end_processes(state.run)
+    if child := _CHILDREN.pop(state.pid, None):
+        child.wait()
     if left:
         listed = ", ".join(str(pid) for pid in sorted(left))
         msg = f"These processes of the sandbox could not be ended: {listed}."
@@ -105,10 +109,7 @@ def stop(directory: Path) -> bool:
 def _refuse_second(directory: Path) -> None:
     state = running(directory)
     if state is not None:
-        msg = (
-            f"The sandbox is already running at {state.endpoint} (process {state.pid}); "
-            "end it with `python -m sandbox stop` first."
-        )
+        msg = f"The sandbox is already running at {state.endpoint} (process {state.pid}); end it with `python -m sandbox stop` first."
         raise SandboxError(msg)
 
 
@@ -123,7 +124,7 @@ def _clear_remains(directory: Path) -> None:
 def _launch(run: Run) -> State:
     python = _emulator_python()
     with _log_file(run.directory).open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+        process = subprocess.Popen(
             [python, "-m", "localstack.runtime.main"],
             cwd=run.directory,
             env=emulator_environment(run, os.environ),
@@ -132,6 +133,7 @@ def _launch(run: Run) -> State:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _CHILDREN[process.pid] = process
     state = State(run.identifier, process.pid, run.port, run.time_scale, run.boot_seconds)
     _state_file(run.directory).write_text(json.dumps(asdict(state)))
     return state
@@ -179,8 +181,7 @@ def _answers(endpoint: str, path: str) -> bool:
 
 def _has_ended(pid: int) -> bool:
     """Whether our child has ended; it is reaped here, so that its id means nothing else."""
-    ended, _ = os.waitpid(pid, os.WNOHANG)
-    return ended == pid
+    return _CHILDREN[pid].poll() is not None
 
 
 def _ask_to_end(state: State) -> None:

@@ -19,11 +19,7 @@ _PROC = Path("/proc")
 def processes_of(run: str) -> set[int]:
     """The ids of all living processes that bear `run` in their environment, and of their sessions' members."""
     mark = f"{RUN_VARIABLE}={run}".encode()
-    if _PROC.is_dir():
-        marked = {pid for pid in _all_pids() if mark in _environment(pid).split(b"\0")}
-    else:
-        marked = _marked_by_ps(mark.decode())
-    marked.discard(os.getpid())
+    marked = _marked(mark) - {os.getpid()}
     sessions = {_session(pid) for pid in marked} - {None, _session(os.getpid())}
     return {pid for pid in _all_pids() if pid in marked or _session(pid) in sessions} if sessions else marked
 
@@ -37,6 +33,12 @@ def end_processes(run: str, *, deadline_seconds: float = 10.0) -> set[int]:
             return remaining
         time.sleep(0.05)
     return set()
+
+
+def _marked(mark: bytes) -> set[int]:
+    if not _PROC.is_dir():
+        return _marked_by_ps(mark.decode())
+    return {pid for pid in _all_pids() if mark in _environment(pid).split(b"\0")}
 
 
 def _kill(pids: Iterable[int], signal_number: signal.Signals) -> None:

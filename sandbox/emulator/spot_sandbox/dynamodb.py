@@ -11,11 +11,16 @@ a stream or a transaction shows, its methods are replaced here:
 """
 
 import copy
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from botocore.exceptions import ClientError
+from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
+from localstack.aws.skeleton import DispatchTable
+from localstack.aws.spec import load_service
+from localstack.services.moto import call_moto
+from moto.core.exceptions import JsonRESTError
 from moto.dynamodb.comparisons import get_filter_expression
 from moto.dynamodb.exceptions import (
     ConditionalCheckFailed,
@@ -23,16 +28,12 @@ from moto.dynamodb.exceptions import (
     TooManyTransactionsException,
     TransactionCanceledException,
 )
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import Item
 from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 
-from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
-from localstack.aws.connect import connect_to
-from localstack.aws.skeleton import DispatchTable
-from localstack.services.moto import call_moto
 from spot_sandbox.partiql import Request, StatementError, is_write, table_name, translate
 
 _LOCK = threading.RLock()
@@ -77,6 +78,8 @@ class SpotDynamoDbProvider:
             attributes = _execute(context, statement)
         except StatementError as error:
             raise CommonServiceException("ValidationException", str(error)) from error
+        except JsonRESTError as error:
+            raise CommonServiceException(error.relative_error_type, error.message) from error
         return {"Items": [attributes] if attributes else []}
 
 
@@ -93,19 +96,17 @@ class SpotDynamoDbStreamsProvider:
 
 def dispatch_table(provider: SpotDynamoDbProvider | SpotDynamoDbStreamsProvider) -> DispatchTable:
     """Every operation of the service, under the lock."""
-    from localstack.aws.spec import load_service
-
     own = provider.handlers()
     operations = load_service(provider.service).operation_names
     return {name: _locked(own.get(name, _forward)) for name in operations}
 
 
-def _forward(context: RequestContext, _request: ServiceRequest) -> Any:  # noqa: ANN401 - whatever the operation answers
+def _forward(context: RequestContext, _request: ServiceRequest) -> Any:
     return call_moto(context)
 
 
 def _locked(handler: Handler) -> Handler:
-    def locked(context: RequestContext, request: ServiceRequest) -> Any:  # noqa: ANN401 - as the handler
+    def locked(context: RequestContext, request: ServiceRequest) -> Any:
         with _LOCK:
             return handler(context, request)
 
@@ -137,41 +138,59 @@ def _batch_response(context: RequestContext, statement: dict[str, Any]) -> dict[
         attributes = _execute(context, statement)
     except StatementError as error:
         return {"Error": {"Code": "ValidationError", "Message": str(error)}}
-    except ClientError as error:
+    except JsonRESTError as error:
         return {"Error": _batch_error(error)}
     return {"TableName": name, "Item": attributes} if attributes else {"TableName": name}
 
 
-def _batch_error(error: ClientError) -> dict[str, Any]:
-    code = error.response["Error"]["Code"]
-    described = {"Code": _BATCH_ERRORS.get(code, code), "Message": error.response["Error"]["Message"]}
-    if "Item" in error.response:
-        described["Item"] = error.response["Item"]
-    return described
+def _batch_error(error: JsonRESTError) -> dict[str, Any]:
+    code = error.relative_error_type
+    described = {"Code": _BATCH_ERRORS.get(code, code), "Message": error.message}
+    item = json.loads(error.description).get("Item")
+    return described | {"Item": item} if item else described
 
 
 def _execute(context: RequestContext, statement: dict[str, Any]) -> dict[str, Any]:
     """Carry out a write; return the attributes that RETURNING asks for."""
-    client = connect_to(aws_access_key_id=context.account_id, region_name=context.region).dynamodb
-    described = client.describe_table(TableName=table_name(statement["Statement"]))
-    names = [key["AttributeName"] for key in described["Table"]["KeySchema"]]
+    backend: DynamoDBBackend = dynamodb_backends[context.account_id][context.region]
+    table = backend.get_table(table_name(statement["Statement"]))
+    names = [table.hash_key_attr, *([table.range_key_attr] if table.range_key_attr else [])]
     request = translate(statement["Statement"], statement.get("Parameters") or [], names)
-    if "ReturnValuesOnConditionCheckFailure" in statement:
-        wanted = statement["ReturnValuesOnConditionCheckFailure"]
-        request.arguments["ReturnValuesOnConditionCheckFailure"] = wanted
-    return _send(client, request)
-
-
-def _send(client: Any, request: Request) -> dict[str, Any]:  # noqa: ANN401 - LocalStack's clients have no types here
-    methods = {"UpdateItem": client.update_item, "PutItem": client.put_item, "DeleteItem": client.delete_item}
-    try:
-        attributes: dict[str, Any] = methods[request.operation](**request.arguments).get("Attributes", {})
-    except ClientError as error:
-        if request.operation == "PutItem" and error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            duplicate = {"Code": "DuplicateItemException", "Message": "Duplicate primary key exists in table"}
-            raise ClientError({"Error": duplicate}, "ExecuteStatement") from error
-        raise
+    before = copy.deepcopy(_stored(backend, table, request.arguments.get("Key") or request.arguments["Item"]))
+    after = _apply(backend, request, statement.get("ReturnValuesOnConditionCheckFailure"))
+    returned = request.arguments.get("ReturnValues", "NONE")
+    shown = before if returned.endswith("OLD") else after if returned.endswith("NEW") else None
+    attributes: dict[str, Any] = shown.to_json()["Attributes"] if shown else {}
     return attributes
+
+
+def _apply(backend: DynamoDBBackend, request: Request, on_failure: str | None) -> Item | None:
+    """Carry out the request; return the item as it is then."""
+    arguments = request.arguments
+    conditions = {
+        "condition_expression": arguments.get("ConditionExpression"),
+        "expression_attribute_names": arguments.get("ExpressionAttributeNames", {}),
+        "expression_attribute_values": arguments.get("ExpressionAttributeValues", {}),
+        "return_values_on_condition_check_failure": on_failure,
+    }
+    name = arguments["TableName"]
+    match request.operation:
+        case "UpdateItem":
+            expression = arguments["UpdateExpression"]
+            return backend.update_item(name, arguments["Key"], update_expression=expression, **conditions)
+        case "PutItem":
+            return _insert(backend, name, arguments["Item"], conditions)
+        case _:
+            backend.delete_item(name, arguments["Key"], **conditions)
+            return None
+
+
+def _insert(backend: DynamoDBBackend, name: str, item: dict[str, Any], conditions: dict[str, Any]) -> Item:
+    try:
+        return backend.put_item(name, item, **conditions)
+    except ConditionalCheckFailed as error:
+        code = "com.amazonaws.dynamodb.v20120810#DuplicateItemException"
+        raise JsonRESTError(code, "Duplicate primary key exists in table") from error
 
 
 # Mending moto
@@ -188,7 +207,7 @@ def install() -> None:
 def _one_record(update_item: Callable[..., Item]) -> Callable[..., Item]:
     """Keep the stream still while moto first creates an item and then fills it; then add what it came to."""
 
-    def update(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *args: Any, **kwargs: Any) -> Item:  # noqa: ANN401 - as moto's
+    def update(self: DynamoDBBackend, table_name: str, key: dict[str, Any], *args: Any, **kwargs: Any) -> Item:
         table = self.get_table(table_name)
         before = copy.deepcopy(_stored(self, table, key))
         shard, table.stream_shard = table.stream_shard, None

@@ -4,6 +4,7 @@ Each method is an operation: check the request, call `Lifecycle`, show the resul
 """
 
 import base64
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +13,12 @@ from localstack.services.ec2.provider import Ec2Provider
 from localstack.services.moto import call_moto, call_moto_with_request
 
 from spot_sandbox.api_errors import ApiError
+from spot_sandbox.ec2_endings import HIBERNATED_BY_USER, STOPPED_BY_USER
 from spot_sandbox.ec2_filters import INSTANCE_FILTERS, SPOT_REQUEST_FILTERS, matches
 from spot_sandbox.ec2_fleets import UNFULFILLABLE, check_fleet, fill, targets
 from spot_sandbox.ec2_instances import STATE_CODES, Instance, LaunchSpec, SpotRequest, tag_list, tags_for
 from spot_sandbox.ec2_launch import fleet_choices, for_market, requested_spec, run_spec
-from spot_sandbox.ec2_lifecycle import HIBERNATED_BY_USER, STOPPED_BY_USER, Lifecycle
+from spot_sandbox.ec2_lifecycle import Lifecycle
 from spot_sandbox.ec2_lookups import Lookups
 from spot_sandbox.ec2_requests import check_describe, check_tags, page
 from spot_sandbox.operations import operation
@@ -32,6 +34,7 @@ class SpotEc2Provider(Ec2Provider):
         """Start without a remembered launch."""
         super().__init__()
         self._by_token: dict[tuple[str, str, str], tuple[Json, Json]] = {}
+        self._launching = threading.RLock()
 
     @property
     def _life(self) -> Lifecycle:
@@ -98,13 +101,13 @@ class SpotEc2Provider(Ec2Provider):
         )
         return False
 
-    def _once(self, context: RequestContext, request: Json, launch: Any) -> Json:  # noqa: ANN401  a function without arguments
+    def _once(self, context: RequestContext, request: Json, launch: Any) -> Json:
         """Launch once for each ClientToken; repeat the first answer afterwards, with the instances as they are now."""
         token = request.get("ClientToken")
         if not token:
             return launch()
         key = (context.account_id, context.region, token)
-        with self._life.lock:
+        with self._launching:
             if key not in self._by_token:
                 self._by_token[key] = (dict(request), launch())
             before, answer = self._by_token[key]
@@ -212,10 +215,7 @@ class SpotEc2Provider(Ec2Provider):
     def _request_spot(self, context: RequestContext, request: Json) -> Json:
         spec = requested_spec(Lookups(context.account_id, context.region), request)
         tags = tags_for("spot-instances-request", request.get("TagSpecifications"))
-        opened = [
-            self._life.request_spot(context.account_id, context.region, spec, dict(tags))
-            for _ in range(request.get("InstanceCount") or 1)
-        ]
+        opened = [self._life.request_spot(context.account_id, context.region, spec, dict(tags)) for _ in range(request.get("InstanceCount") or 1)]
         return {"SpotInstanceRequests": [spot_request.describe() for spot_request in opened]}
 
     @operation("DescribeSpotInstanceRequests")
@@ -276,15 +276,14 @@ class SpotEc2Provider(Ec2Provider):
         answer = dict(call_moto(context))
         resources: list[tuple[str, Instance | SpotRequest]] = [("instance", i) for i in self._life.of(context.account_id, context.region)]
         resources += [("spot-instances-request", r) for r in self._life.requests_of(context.account_id, context.region)]
-        shown = [
-            {"ResourceId": resource.id, "ResourceType": kind, **tag} for kind, resource in resources for tag in tag_list(resource.tags)
-        ]
+        shown = [{"ResourceId": resource.id, "ResourceType": kind, **tag} for kind, resource in resources for tag in tag_list(resource.tags)]
         answer["Tags"] = [*answer.get("Tags", []), *(tag for tag in shown if _tag_matches(tag, request.get("Filters")))]
         return answer
 
     def _tag(self, resource: Instance | SpotRequest, tags: dict[str, str], removed: Iterable[str]) -> None:
         if isinstance(resource, Instance):
-            check_tags(resource.tags | tags, resource.spec.metadata_options)
+            own = {key: value for key, value in resource.tags.items() if not key.startswith("aws:")}
+            check_tags(own | tags, resource.spec.metadata_options)
             self._life.tag(resource, tags, removed)
         else:
             gone = set(removed)
@@ -332,7 +331,7 @@ def _state(name: str) -> Json:
     return {"Code": STATE_CODES[name], "Name": name}
 
 
-def _changes(instances: list[Instance], change: Any) -> list[Json]:  # noqa: ANN401  a function without arguments
+def _changes(instances: list[Instance], change: Any) -> list[Json]:
     """Make a change and return each instance's state before and after it."""
     before = [instance.state for instance in instances]
     change()

@@ -66,9 +66,7 @@ def fill(choices: list[Choice], market: str, count: int, launch: Launch) -> tupl
     return launched, errors
 
 
-UNFULFILLABLE = (
-    "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
-)
+UNFULFILLABLE = "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
 
 
 def _drain(spec: LaunchSpec, market: str, count: int, launch: Launch) -> tuple[list[Instance], ApiError | None]:

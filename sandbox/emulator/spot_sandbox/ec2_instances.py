@@ -137,8 +137,8 @@ class SpotRequest:
 class Instance:
     """One instance and how far its life has come.
 
-    `ended` is when it was terminated; `booted` that its operating system answers (user data, SSM agent); `warned` the
-    action of an interruption warning that it has got.
+    `ended` is when it was terminated; `booted` that its operating system answers (user data, SSM agent); `registered`
+    that its agent once registered with SSM; `warned` the action of an interruption warning that it has got.
     """
 
     id: str
@@ -157,6 +157,7 @@ class Instance:
     client_token: str = ""
     fleet_id: str | None = None
     booted: bool = False
+    registered: bool = False
     agent_online: bool = True
     warned: str | None = None
     ended: datetime | None = None
@@ -174,8 +175,8 @@ class Instance:
 
     @property
     def managed(self) -> bool:
-        """Whether SSM knows it: its agent has come up with the rights of an instance profile."""
-        return self.booted and self.spec.profile is not None and self.state != "terminated"
+        """Whether SSM knows it: its agent has come up with the rights of an instance profile, and it still exists."""
+        return self.registered and self.state != "terminated"
 
     @property
     def architecture(self) -> str:

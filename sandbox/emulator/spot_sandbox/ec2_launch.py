@@ -30,7 +30,7 @@ def specification(lookups: Lookups, data: Json, spot: SpotOptions | None) -> Lau
     profile, role = lookups.profile(data.get("IamInstanceProfile"))
     tags = tags_for("instance", data.get("TagSpecifications"))
     options = METADATA_DEFAULTS | (data.get("MetadataOptions") or {})
-    check_tags(tags, options)
+    check_tags({key: value for key, value in tags.items() if not key.startswith("aws:ec2launchtemplate:")}, options)
     return LaunchSpec(
         image_id=lookups.image(data["ImageId"]),
         instance_type=data.get("InstanceType") or DEFAULT_TYPE,

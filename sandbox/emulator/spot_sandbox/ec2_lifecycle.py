@@ -9,14 +9,16 @@ import ipaddress
 import random
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from spot_sandbox import ec2_metadata, events
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_capacity import Capacity, no_capacity
+from spot_sandbox.ec2_endings import CRASHED, POWERED_OFF, STOPPED_BY_USER, STOPPED_ITSELF, TERMINATED_BY_USER, Ending, interruption
 from spot_sandbox.ec2_instances import Instance, LaunchSpec, SpotRequest
 from spot_sandbox.ec2_requests import check_ids
 from spot_sandbox.events import Event, Place
@@ -41,7 +43,7 @@ ALIVE = ("pending", "running")
 class Computer(Protocol):
     """The machine that an instance runs on; `ec2_machines.Machine` is the real one."""
 
-    def order(self, do: str, **details: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    def order(self, do: str, **details: Any) -> None:
         """Tell the instance to do something."""
 
     def destroy(self) -> None:
@@ -70,46 +72,8 @@ class Ports:
     path: str
 
 
-@dataclass(frozen=True)
-class Ending:
-    """Why and how an instance ends: the state that it reaches, its reason, and the status of its Spot request."""
-
-    to: str
-    reason: str
-    spot_state: str
-    spot_status: str
-    note: str = ""
-
-    @property
-    def by_user(self) -> bool:
-        """Whether somebody asked for it."""
-        return self.reason.startswith("Client.")
-
-
-TERMINATED_BY_USER = Ending("terminated", "Client.UserInitiatedShutdown", "closed", "instance-terminated-by-user", "User initiated")
-STOPPED_BY_USER = Ending("stopped", "Client.UserInitiatedShutdown", "disabled", "instance-stopped-by-user", "User initiated")
-HIBERNATED_BY_USER = replace(STOPPED_BY_USER, reason="Client.UserInitiatedHibernate")
-POWERED_OFF = Ending("terminated", "Client.InstanceInitiatedShutdown", "closed", "instance-terminated-by-user", "Instance initiated")
-STOPPED_ITSELF = Ending("stopped", "Client.InstanceInitiatedShutdown", "disabled", "instance-stopped-by-user", "Instance initiated")
-CRASHED = Ending("terminated", "Server.InternalError", "closed", "instance-terminated-by-user", "Server.InternalError")
-
-
-def interruption(action: str, *, experiment: bool) -> Ending:
-    """Return how an instance ends that EC2, or an experiment in its place, takes back with `action`."""
-    by = "by-experiment" if experiment else "no-capacity"
-    match action:
-        case "terminate":
-            reason = "Server.SpotInstanceTermination"
-            return Ending("terminated", reason, "closed", f"instance-terminated-{by}", reason)
-        case "hibernate" if not experiment:
-            status = "instance-hibernated-no-capacity"
-        case _:
-            status = f"instance-stopped-{by}"
-    return Ending("stopped", "Server.SpotInstanceShutdown", "disabled", status, "Server.SpotInstanceShutdown")
-
-
 def _hex(digits: int = 17) -> str:
-    return f"{random.getrandbits(4 * digits):0{digits}x}"  # noqa: S311  an id, not a secret
+    return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
 class Lifecycle:
@@ -128,6 +92,7 @@ class Lifecycle:
         self._machines: dict[str, Computer] = {}
         self._endings: dict[str, Ending] = {}
         self._interruptions: dict[str, Timer] = {}
+        self._plugs: dict[str, Timer] = {}
         self._where: dict[str, tuple[str, str]] = {}
 
     # Looking things up
@@ -157,7 +122,7 @@ class Lifecycle:
 
     # Launch
 
-    def launch(self, account: str, region: str, spec: LaunchSpec, count: int, **origin: Any) -> list[Instance]:  # noqa: ANN401
+    def launch(self, account: str, region: str, spec: LaunchSpec, count: int, **origin: Any) -> list[Instance]:
         """Launch `count` instances as one reservation, or raise ApiError when their pool does not have them.
 
         `origin` may give ``client_token`` and ``fleet_id``.
@@ -175,8 +140,16 @@ class Lifecycle:
 
     def _create(self, account: str, region: str, spec: LaunchSpec, reservation: str, index: int, origin: Json) -> Instance:
         instance = Instance(
-            id=f"i-{_hex()}", account=account, region=region, reservation_id=reservation, index=index, spec=spec,
-            private_ip=self._address(spec), launched=self._second(), tags=dict(spec.tags), **origin,
+            id=f"i-{_hex()}",
+            account=account,
+            region=region,
+            reservation_id=reservation,
+            index=index,
+            spec=spec,
+            private_ip=self._address(spec),
+            launched=self._second(),
+            tags=dict(spec.tags),
+            **origin,
         )
         self.instances[instance.id] = instance
         return instance
@@ -186,7 +159,7 @@ class Lifecycle:
         taken = {i.private_ip for i in self.instances.values() if i.state != "terminated"}
         network = ipaddress.ip_network(spec.subnet.cidr)
         for _ in range(1000):
-            address = str(network[random.randrange(4, network.num_addresses - 1)])  # noqa: S311  an address, not a secret
+            address = str(network[random.randrange(4, network.num_addresses - 1)])
             if address not in taken:
                 return address
         text = f"There are not enough free addresses in subnet '{spec.subnet.id}' to satisfy the requested number of instances."
@@ -232,9 +205,7 @@ class Lifecycle:
                 self._ended(instance)
                 return
             machine: list[Computer] = []
-            machine.append(
-                self.ports.start(config, lambda fact: self._heard(instance, fact), lambda: self._machine_ended(instance, machine))
-            )
+            machine.append(self.ports.start(config, lambda fact: self._heard(instance, fact), lambda: self._machine_ended(instance, machine)))
             self._machines[instance.id] = machine[0]
 
     def _configuration(self, instance: Instance) -> Json:
@@ -257,9 +228,10 @@ class Lifecycle:
         return self.ports.environment | {
             "PATH": f"{root}/usr/sbin:{self.ports.path}:/usr/local/bin:/usr/bin:/bin",
             "HOME": f"{root}/root",
-            "TMPDIR": f"{root}/tmp",
+            "TMPDIR": str(root / "tmp"),
             "LANG": "C.UTF-8",
             "SPOT_RESPONDER_CONFIG_DIR": f"{root}/etc/spot-responder",
+            "SPOT_RESPONDER_HOME": f"{root}/opt/spot-responder",
             "SPOT_RESPONDER_STATE_DIR": f"{root}/run/spot-responder",
         }
 
@@ -272,6 +244,9 @@ class Lifecycle:
                     instance.imds_port = fact["port"]
                 case "booted":
                     instance.booted = True
+                    # Without an instance profile the agent has no rights to register.
+                    instance.registered |= instance.spec.profile is not None
+                    self._announce(instance)
                 case "poweroff" if instance.state in ALIVE:
                     self._end(instance, self._own_ending(instance))
         for listener in self.listeners:
@@ -287,6 +262,8 @@ class Lifecycle:
             if machine and self._machines.get(instance.id) is not machine[0]:
                 return
             self._machines.pop(instance.id, None)
+            if plug := self._plugs.pop(instance.id, None):
+                plug.cancel()
             if instance.state in ALIVE:
                 self._end(instance, CRASHED)
             self._ended(instance)
@@ -335,7 +312,7 @@ class Lifecycle:
                 if machine:
                     machine.destroy()
                 instance.booted = False
-                self.ports.background(lambda instance=instance: self._start_machine(instance))
+                self.ports.background(partial(self._start_machine, instance))
 
     def _end(self, instance: Instance, ending: Ending) -> None:
         """Begin the end: the state on the way, the reasons, and the machine told to go down."""
@@ -357,7 +334,7 @@ class Lifecycle:
         grace = self.ports.scaled(SHUTDOWN_SECONDS)
         machine.order("shutdown", grace=grace)
         # The machine ends itself after the grace; this is for one that does not even hear.
-        self.ports.after(grace + 5, machine.destroy)
+        self._plugs[instance.id] = self.ports.after(grace + 5, machine.destroy)
 
     def _ended(self, instance: Instance) -> None:
         """Reach the last state once the machine is gone."""
@@ -374,6 +351,10 @@ class Lifecycle:
         instance.state = state
         if instance.id in self.instances:
             self.ports.emit(events.instance_state(self._place(instance), self.ports.now(), state))
+        self._announce(instance)
+
+    def _announce(self, instance: Instance) -> None:
+        """Let everybody know who follows what becomes of instances."""
         for watcher in self.watchers:
             watcher(instance)
 
@@ -485,8 +466,13 @@ class Lifecycle:
             instance.state = "terminated"
             if machine:
                 machine.destroy()
-            for watcher in self.watchers:
-                watcher(instance)
+            self._announce(instance)
+
+    def set_agent(self, instance: Instance, *, online: bool) -> None:
+        """Cut the instance's SSM agent off, or bring it back."""
+        with self.lock:
+            instance.agent_online = online
+            self._announce(instance)
 
     def tag(self, instance: Instance, tags: dict[str, str], removed: Iterable[str] = ()) -> None:
         """Set and remove tags, also in the instance's metadata where it shows them."""
@@ -495,7 +481,7 @@ class Lifecycle:
             instance.tags = {key: value for key, value in (before | tags).items() if key not in set(removed)}
             self._show(instance, ec2_metadata.tag_changes(instance, before))
 
-    def order(self, instance: Instance, do: str, **details: Any) -> bool:  # noqa: ANN401  whatever JSON can hold
+    def order(self, instance: Instance, do: str, **details: Any) -> bool:
         """Pass an order on to the instance's machine; tell whether there is one."""
         with self.lock:
             machine = self._machines.get(instance.id)

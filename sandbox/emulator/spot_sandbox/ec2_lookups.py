@@ -43,7 +43,8 @@ class Lookups:
             raise ApiError("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
         chosen = zone or min(by_zone)
         if chosen not in by_zone:
-            text = f"Value ({zone}) for parameter availabilityZone is invalid. Subnets can currently only be created in the following availability zones: {', '.join(sorted(by_zone))}."
+            zones = ", ".join(sorted(by_zone))
+            text = f"Value ({zone}) for parameter availabilityZone is invalid. There are: {zones}."
             raise ApiError("InvalidParameterValue", text)
         found = by_zone[chosen]
         return Subnet(found.id, found.vpc_id, found.availability_zone, found.cidr_block)
@@ -56,17 +57,25 @@ class Lookups:
         found += [self._group(name, self._backend.get_security_group_from_name(name, vpc_id)) for name in names]
         return tuple(found)
 
-    def _group(self, wanted: str, group: Any) -> Json:  # noqa: ANN401  moto does not say
+    def _group(self, wanted: str, group: Any) -> Json:
         if group is None:
             raise ApiError("InvalidGroup.NotFound", f"The security group '{wanted}' does not exist")
         return {"GroupId": group.id, "GroupName": group.name}
 
     def template(self, reference: Json) -> Json:
-        """Return the data of the launch template that `reference` (id or name, and version) means."""
+        """Return the data of the launch template that `reference` (id or name, and version) means.
+
+        Among its tags are those that EC2 itself gives to every instance that is launched from a template.
+        """
         template = self._template(reference)
         wanted = str(reference.get("Version") or "$Default")
         version = template.get_version(wanted)
         data = dict(version.data)
+        own = [
+            {"Key": "aws:ec2launchtemplate:id", "Value": template.id},
+            {"Key": "aws:ec2launchtemplate:version", "Value": str(version.number)},
+        ]
+        data["TagSpecifications"] = [*data.get("TagSpecifications", []), {"ResourceType": "instance", "Tags": own}]
         user_data = data.get("UserData")
         if user_data is not None:
             data["UserData"] = user_data if isinstance(user_data, str) else user_data.as_bytes().decode()

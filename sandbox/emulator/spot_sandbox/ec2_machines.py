@@ -1,5 +1,6 @@
 """The processes that are the instances: `instance.py` started, told what to do and listened to."""
 
+import contextlib
 import json
 import logging
 import os
@@ -39,15 +40,26 @@ class Machine:
         log = Path(config["root"]) / "console.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(  # noqa: S603  our own program
+            self._process = subprocess.Popen(
                 # -I and -S leave out what the program does not need: it starts in half the time.
                 [sys.executable, "-I", "-S", program.__file__],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=run_environment(), start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=run_environment(),
+                start_new_session=True,
             )
+        assert self._process.stdin is not None  # noqa: S101  it was started with a pipe
+        self._stdin = self._process.stdin
         self._write(config)
         threading.Thread(target=self._listen, name=f"machine-{self._mark}", daemon=True).start()
 
-    def order(self, do: str, **details: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    @property
+    def pid(self) -> int:
+        """The id of the instance's process."""
+        return self._process.pid
+
+    def order(self, do: str, **details: Any) -> None:
         """Tell the instance to do something; one that has ended is past being told."""
         self._write({"do": do, **details})
 
@@ -59,13 +71,11 @@ class Machine:
             self._process.kill()
 
     def _write(self, message: Json) -> None:
-        stream = self._process.stdin
-        assert stream is not None  # noqa: S101  it was started with a pipe
         with self._lock:
             try:
-                stream.write(json.dumps(message).encode() + b"\n")
-                stream.flush()
-            except BrokenPipeError:
+                self._stdin.write(json.dumps(message).encode() + b"\n")
+                self._stdin.flush()
+            except (BrokenPipeError, ValueError):  # the other end, or this one, is closed
                 LOG.debug("instance %s has ended and does not hear %s", self._mark, message.get("do"))
 
     def _listen(self) -> None:
@@ -73,6 +83,9 @@ class Machine:
         assert stream is not None  # noqa: S101  it was started with a pipe
         for line in stream:
             self._hear(json.loads(line))
+        stream.close()
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
         self._process.wait()
         self._on_end()
 

@@ -71,11 +71,15 @@ def _identity(instance: Instance) -> Json:
 def role_entries(profile: Json, role: str, credentials: Json, now: datetime) -> dict[str, str | None]:
     """Return the instance profile and the credentials of its role, as STS gave them."""
     info = {
-        "Code": "Success", "LastUpdated": stamp(now),
-        "InstanceProfileArn": profile["Arn"], "InstanceProfileId": profile["Id"],
+        "Code": "Success",
+        "LastUpdated": stamp(now),
+        "InstanceProfileArn": profile["Arn"],
+        "InstanceProfileId": profile["Id"],
     }
     secret = {
-        "Code": "Success", "LastUpdated": stamp(now), "Type": "AWS-HMAC",
+        "Code": "Success",
+        "LastUpdated": stamp(now),
+        "Type": "AWS-HMAC",
         "AccessKeyId": credentials["AccessKeyId"],
         "SecretAccessKey": credentials["SecretAccessKey"],
         "Token": credentials["SessionToken"],

@@ -82,7 +82,8 @@ def _check_tag(key: str, value: str) -> None:
     if not key or len(key) > TAG_KEY_LENGTH:
         raise ApiError("InvalidParameterValue", f"Tag keys must be between 1 and {TAG_KEY_LENGTH} characters in length.")
     if key.lower().startswith("aws:"):
-        raise ApiError("InvalidParameterValue", f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use")
+        text = f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"
+        raise ApiError("InvalidParameterValue", text)
     if len(value) > TAG_VALUE_LENGTH:
         raise ApiError("InvalidParameterValue", f"Tag value exceeds the maximum length of {TAG_VALUE_LENGTH} characters")
 

@@ -48,7 +48,7 @@ def shutdown() -> None:
 
 
 def _endpoint(control: Control) -> Callable[..., Response]:
-    def serve(request: Request, **_: Any) -> Response:  # noqa: ANN401  the router's own
+    def serve(request: Request, **_: Any) -> Response:
         try:
             body = json.loads(request.get_data() or b"{}")
             return _answer(control(body))
@@ -135,7 +135,5 @@ def agent(body: Json, *, online: bool) -> Json:
     """Cut the SSM agents of instances off, or bring them back: ``{"instanceIds": [..]}``."""
     known, unknown = _instances(body)
     for instance in known:
-        instance.agent_online = online
-        for watcher in lifecycle().watchers:
-            watcher(instance)
+        lifecycle().set_agent(instance, online=online)
     return {"online" if online else "offline": [instance.id for instance in known], "unknown": unknown}

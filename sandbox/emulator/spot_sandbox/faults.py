@@ -1,13 +1,14 @@
 """Errors on demand: any operation of any service can be made to fail as AWS's own services sometimes do.
 
 ``POST /_sandbox/faults {"service": "ec2", "operation": "DescribeInstances", "code": "RequestLimitExceeded", "count": 3}``
-fails the next three calls; ``"rate": 0.5`` instead of a count every other one by chance. The check comes after LocalStack
-has parsed the request and before the service sees it.
+fails the next three calls; ``"rate": 0.5`` instead of a count every other one by chance; ``"per_second": 20, "burst": 100``
+what a token bucket of that size does not let through, which is how AWS throttles. ``DELETE`` ends them all. The check comes
+after LocalStack has parsed the request and before the service sees it. What is struck is in `fault_rules`.
 """
 
 import random
 import threading
-from dataclasses import dataclass
+import time
 from typing import Any
 
 from localstack.aws import handlers
@@ -15,59 +16,19 @@ from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.aws.chain import HandlerChain
 from localstack.http import Response
 
+from spot_sandbox.fault_rules import Fault, read
+
 type Json = dict[str, Any]
-
-MESSAGES = {
-    "RequestLimitExceeded": "Request limit exceeded.",
-    "ThrottlingException": "Rate exceeded",
-    "Throttling": "Rate exceeded",
-    "InternalError": "An internal error has occurred",
-    "ServiceUnavailable": "The service is unavailable. Please try again shortly.",
-}
-EC2_THROTTLED = 503
-"""EC2 answers RequestLimitExceeded with status 503, most others throttle with 400."""
-
-
-@dataclass
-class Fault:
-    """One operation that fails; `operation` is ``*`` for all of the service, `count` None for no end."""
-
-    service: str
-    operation: str
-    code: str
-    message: str
-    status: int
-    count: int | None
-    rate: float
-
-    def strikes(self, service: str, operation: str) -> bool:
-        """Tell whether this call fails, and count it."""
-        if service != self.service or self.operation not in ("*", operation) or self.count == 0:
-            return False
-        if random.random() >= self.rate:  # noqa: S311  chance, not a secret
-            return False
-        if self.count is not None:
-            self.count -= 1
-        return True
-
 
 _lock = threading.Lock()
 _faults: list[Fault] = []
 
 
 def switch_on(body: Json) -> Json:
-    """Let an operation fail from now on; raise ValueError for what makes no sense."""
-    code = body["code"]
-    rate = float(body.get("rate", 1))
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate must lie between 0 and 1, not {rate}")
-    count = body.get("count")
-    if count is not None and (not isinstance(count, int) or count < 0):
-        raise ValueError(f"count must be a number of 0 or more, not {count!r}")
-    status = int(body.get("status", EC2_THROTTLED if code == "RequestLimitExceeded" else 400))
-    message = body.get("message", MESSAGES.get(code, code))
+    """Let an operation fail from now on; raise KeyError or ValueError for what makes no sense."""
+    fault = read(body)
     with _lock:
-        _faults.append(Fault(body["service"], body.get("operation", "*"), code, message, status, count, rate))
+        _faults.append(fault)
     return show()
 
 
@@ -81,7 +42,7 @@ def clear() -> Json:
 def show() -> Json:
     """Return the faults that are on."""
     with _lock:
-        return {"faults": [vars(fault) | {} for fault in _faults if fault.count != 0]}
+        return {"faults": [fault.describe() for fault in _faults if fault.count != 0]}
 
 
 def install() -> None:
@@ -90,10 +51,20 @@ def install() -> None:
 
 
 def _check(_chain: HandlerChain, context: RequestContext, _response: Response) -> None:
-    # What LocalStack's own services ask of each other is not the caller's business.
-    if not _faults or context.is_internal_call or context.service is None or context.operation is None:
+    if not _faults or context.service is None or context.operation is None or not _from_a_caller(context):
         return
+    service, operation = context.service.service_name, context.operation.name
+    now, chance = time.monotonic(), random.random()
     with _lock:
-        struck = next((f for f in _faults if f.strikes(context.service.service_name, context.operation.name)), None)
+        struck = next((fault for fault in _faults if fault.strikes(service, operation, now=now, chance=chance)), None)
     if struck is not None:
         raise CommonServiceException(struck.code, struck.message, status_code=struck.status, sender_fault=True)
+
+
+def _from_a_caller(context: RequestContext) -> bool:
+    """Tell whether somebody outside made the call, or a state machine in the name of its role.
+
+    What LocalStack's own services ask of each other is not the caller's business.
+    """
+    principal = (context.internal_request_params or {}).get("service_principal")
+    return not context.is_internal_call or principal == "states"

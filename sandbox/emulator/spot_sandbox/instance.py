@@ -155,7 +155,7 @@ def _converse(connection: socket.socket, metadata: Metadata) -> None:
             return  # the client went away or does not speak HTTP: nobody is left to be told
 
 
-def _read_request(stream: Any) -> tuple[str, str, dict[str, str]] | None:  # noqa: ANN401  io's own classes cost import time
+def _read_request(stream: Any) -> tuple[str, str, dict[str, str]] | None:
     """Read a request's method, target and headers (names in lower case); None at the end of the stream."""
     line = stream.readline(65536).decode("latin-1")
     if not line:
@@ -253,7 +253,7 @@ class Command:
         folder = f"{self.instance.root}/var/lib/amazon/ssm/{self.instance.id}/document/orchestration/{self.order['id']}/{step['name']}"
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103  pathlib costs import time
         script = f"{folder}/_script.sh"
-        with open(script, "w", encoding="utf-8", opener=_executable) as file:  # noqa: PTH123
+        with open(script, "w", encoding="utf-8", opener=_executable) as file:
             file.write(step["script"])
         started = time.time()
         status, code = self._execute(step, script, folder)
@@ -271,10 +271,14 @@ class Command:
         environment = {**self.instance.environment, **step["environment"]}
         with open(f"{folder}/stdout", "wb") as out, open(f"{folder}/stderr", "wb") as err:  # noqa: PTH123
             try:
-                self.process = subprocess.Popen(  # noqa: S603  an instance runs what it is told to run
+                self.process = subprocess.Popen(
                     ["/bin/sh", "-c", script],
-                    stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
-                    cwd=step["directory"] or self.instance.root, process_group=0,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=environment,
+                    cwd=step["directory"] or self.instance.root,
+                    process_group=0,
                 )
             except OSError as error:
                 err.write(f"failed to run commands: {error}".encode())
@@ -315,15 +319,13 @@ class Instance:
         self.mark: str = config["mark"]
         self.boot_seconds: float = config["boot_seconds"]
         self.user_data = base64.b64decode(config["user_data"])
-        self.metadata = Metadata(
-            config["metadata"], tokens_required=config["tokens_required"], enabled=config["endpoint_enabled"]
-        )
+        self.metadata = Metadata(config["metadata"], tokens_required=config["tokens_required"], enabled=config["endpoint_enabled"])
         self.environment: dict[str, str] = dict(config["environment"])
         self.commands: dict[str, Command] = {}
         self.lock = threading.Lock()
         self.going_down = False
 
-    def say(self, fact: str, **details: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+    def say(self, fact: str, **details: Any) -> None:
         """Tell the emulator a fact; without an emulator the instance ends.
 
         An instance that goes down says nothing more, since its SSM agent is one of the first to go.
@@ -357,7 +359,7 @@ class Instance:
     def _install_shutdown(self) -> None:
         """Let `shutdown`, `poweroff` and `halt` do on this instance what they do on a machine of one's own."""
         for name in ("shutdown", "poweroff", "halt"):
-            with open(f"{self.root}/usr/sbin/{name}", "w", encoding="utf-8", opener=_executable) as file:  # noqa: PTH123
+            with open(f"{self.root}/usr/sbin/{name}", "w", encoding="utf-8", opener=_executable) as file:
                 file.write('#!/bin/sh\nexec kill -USR1 "$SPOT_SANDBOX_INSTANCE_PID"\n')
 
     def _boot(self, port: int) -> None:
@@ -383,11 +385,17 @@ class Instance:
                 log.write(b"cloud-init: user data is no script (#!): the sandbox runs nothing else\n")
                 return 1
             script = f"{self.root}/var/lib/cloud/instance/user-data.sh"
-            with open(script, "wb", opener=_executable) as file:  # noqa: PTH123
+            with open(script, "wb", opener=_executable) as file:
                 file.write(data)
-            process = subprocess.run(  # noqa: S603  an instance runs what it is told to run
-                [script], check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self.environment, cwd=self.root, process_group=0,
+            process = subprocess.run(
+                [script],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd=self.root,
+                process_group=0,
             )
             return process.returncode
 
@@ -416,8 +424,11 @@ class Instance:
         self.going_down = True
         kill_all(processes_of(self.mark), signal.SIGTERM)
         deadline = time.monotonic() + grace
+        pause = 0.02
         while processes_of(self.mark) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(pause)
+            # Many instances may go down at once, and each look costs a walk through /proc.
+            pause = min(pause * 2, 0.5)
         self.vanish()
 
     def vanish(self) -> NoReturn:

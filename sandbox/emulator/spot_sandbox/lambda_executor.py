@@ -12,7 +12,7 @@ import queue
 import shutil
 import threading
 import time
-from collections import UserDict, defaultdict
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, override
@@ -24,6 +24,7 @@ from localstack.services.lambda_.invocation.executor_endpoint import StatusError
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 from localstack.services.lambda_.invocation.version_manager import LambdaVersionManager
+
 from spot_sandbox.lambda_logs import LogEvent, LogTarget, log_writer
 from spot_sandbox.lambda_process import RuntimeProcess, python_path, runtime_packages
 from spot_sandbox.lambda_runtime_api import Invocation, Kind, Message
@@ -247,9 +248,7 @@ def _log_target(identifier: str, function_version: FunctionVersion) -> LogTarget
     return LogTarget(function.account, function.region, group, stream)
 
 
-def _process_environment(
-    given: dict[str, Any], function_version: FunctionVersion, target: LogTarget, directory: Path
-) -> dict[str, str]:
+def _process_environment(given: dict[str, Any], function_version: FunctionVersion, target: LogTarget, directory: Path) -> dict[str, str]:
     """The variables of "Using Lambda environment variables" (Developer Guide), the function's own last."""
     layers = [Path(layer.code.get_unzipped_code_location()) for layer in function_version.config.layers]
     runtime = runtime_packages(settings().directory / "lambda" / "runtime")
@@ -320,12 +319,12 @@ def _too_large(size: int) -> bytes:
     return json.dumps(document).encode()
 
 
-class _Environments(UserDict[str, ExecutionEnvironment]):
+class _Environments(dict[str, ExecutionEnvironment]):
     """A dictionary that may change while another thread goes through its values."""
 
     @override
     def values(self) -> list[ExecutionEnvironment]:  # type: ignore[override]
-        return list(self.data.copy().values())
+        return list(self.copy().values())
 
 
 def install() -> None:
@@ -339,7 +338,6 @@ def install() -> None:
 
     def initialise(self: AssignmentService) -> None:
         original(self)
-        self.environments = defaultdict(_Environments)  # type: ignore[arg-type]
+        self.environments = defaultdict(_Environments)
 
     AssignmentService.__init__ = initialise
-

@@ -83,7 +83,7 @@ def _put(target: LogTarget, events: list[LogEvent]) -> None:
         logs.put_log_events(**request)
 
 
-def _create_stream(logs: Any, target: LogTarget) -> None:  # noqa: ANN401 - LocalStack's clients have no types here
+def _create_stream(logs: Any, target: LogTarget) -> None:
     try:
         logs.create_log_group(logGroupName=target.group)
     except logs.exceptions.ResourceAlreadyExistsException:

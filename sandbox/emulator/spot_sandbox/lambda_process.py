@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from spot_sandbox.lambda_runtime_api import Invocation, Kind, Message, RuntimeApi
 
@@ -47,7 +47,7 @@ class RuntimeProcess:
     def __init__(self, handler: str, task_root: Path, environment: Mapping[str, str], sink: LineSink) -> None:
         self._api = RuntimeApi()
         self._output = _Output(sink)
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+        self._process = subprocess.Popen(
             # -S: no site-packages. Only what PYTHONPATH names is there beside the standard library.
             [sys.executable, "-S", "-m", "awslambdaric", handler],
             cwd=task_root,
@@ -156,10 +156,7 @@ def python_path(runtime: Path, layers: Sequence[Path]) -> str:
     """The search path as on AWS, where later layers lie over earlier ones and all lie before the runtime's packages."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     places = [
-        place
-        for layer in reversed(layers)
-        for place in (layer / "python" / "lib" / version / "site-packages", layer / "python")
-        if place.is_dir()
+        place for layer in reversed(layers) for place in (layer / "python" / "lib" / version / "site-packages", layer / "python") if place.is_dir()
     ]
     return os.pathsep.join(str(place) for place in [*places, runtime])
 

@@ -18,12 +18,15 @@ def operation(name: str) -> Callable[[Method], Method]:
     def mark(method: Method) -> Method:
         @handler(name, expand=False)
         @wraps(method)
-        def answer(provider: Any, context: RequestContext, request: Json) -> Json | None:  # noqa: ANN401  any provider
+        def answer(provider: Any, context: RequestContext, request: Json) -> Json | None:
             try:
                 return method(provider, context, request)
             except ApiError as error:
                 raise CommonServiceException(
-                    error.code, error.message, status_code=error.status, sender_fault=error.status < 500  # noqa: PLR2004
+                    error.code,
+                    error.message,
+                    status_code=error.status,
+                    sender_fault=error.status < 500,  # noqa: PLR2004
                 ) from error
 
         return answer

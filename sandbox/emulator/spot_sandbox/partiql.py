@@ -104,7 +104,7 @@ def _tokenize(statement: str) -> list[_Token]:
     while position < len(text):
         found = _TOKENS.match(text, position)
         if found is None:
-            msg = f"Statement wasn't well formed, can't be processed: unexpected {text[position]!r}"
+            msg = f"Statement wasn't well formed, can't be processed: unexpected {text[position:].lstrip()[0]!r}"
             raise StatementError(msg)
         kind = found.lastgroup or ""
         tokens.append(_Token(kind, found.group(kind)))

@@ -3,6 +3,7 @@
 Each service is imported only when LocalStack first needs it, as LocalStack does with its own, so that the start stays
 short.
 """
+# ruff: noqa: PLC0415 - each service is imported when it is first needed
 
 from localstack.runtime import hooks
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
@@ -14,6 +15,7 @@ from localstack.services.plugins import Service, aws_provider
 def cloudformation() -> Service:
     """CloudFormation that fails for what nothing implements."""
     from localstack.services.cloudformation.v2.provider import CloudformationProviderV2
+
     from spot_sandbox.cloudformation import support
 
     support.install()
@@ -24,6 +26,7 @@ def cloudformation() -> Service:
 def lambda_() -> Service:
     """Lambda whose environments are processes and whose streams are delivered as documented."""
     from localstack.services.lambda_.provider import LambdaProvider
+
     from spot_sandbox import lambda_executor, stream_poller
 
     lambda_executor.install()
@@ -35,6 +38,7 @@ def lambda_() -> Service:
 def stepfunctions() -> Service:
     """Step Functions with JSONata and with the error names of AWS."""
     from localstack.services.stepfunctions.provider import StepFunctionsProvider
+
     from spot_sandbox import stepfunctions as plugin
 
     plugin.install()
@@ -62,9 +66,11 @@ def dynamodbstreams() -> Service:
 def logs() -> Service:
     """CloudWatch Logs whose filter patterns filter."""
     from localstack.services.moto import MotoFallbackDispatcher
-    from spot_sandbox.logs import SpotLogsProvider
 
-    return Service.for_provider(SpotLogsProvider(), dispatch_table_factory=MotoFallbackDispatcher)
+    from spot_sandbox import logs as plugin
+
+    plugin.install()
+    return Service.for_provider(plugin.SpotLogsProvider(), dispatch_table_factory=MotoFallbackDispatcher)
 
 
 class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
@@ -83,6 +89,7 @@ class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
 def ec2() -> Service:
     """EC2 with Spot Instances that run, are warned and end."""
     from localstack.services.moto import MotoFallbackDispatcher
+
     from spot_sandbox.ec2 import SpotEc2Provider
 
     return Service.for_provider(SpotEc2Provider(), dispatch_table_factory=MotoFallbackDispatcher)
@@ -92,6 +99,7 @@ def ec2() -> Service:
 def ssm() -> Service:
     """Systems Manager whose Run Command runs documents on the instances."""
     from localstack.services.moto import MotoFallbackDispatcher
+
     from spot_sandbox.ssm import SpotSsmProvider
 
     return Service.for_provider(SpotSsmProvider(), dispatch_table_factory=MotoFallbackDispatcher)
@@ -101,6 +109,7 @@ def ssm() -> Service:
 def fis() -> Service:
     """Fault Injection Service, of which LocalStack's core has nothing."""
     from localstack.services.moto import MotoFallbackDispatcher
+
     from spot_sandbox.fis import SpotFisProvider
 
     return Service.for_provider(SpotFisProvider(), dispatch_table_factory=MotoFallbackDispatcher)
@@ -110,8 +119,10 @@ def fis() -> Service:
 def start() -> None:
     """Add the sandbox's own routes under ``/_sandbox/``."""
     from localstack.services.edge import ROUTER
-    from spot_sandbox import ec2_routes, routes
 
+    from spot_sandbox import calls, ec2_routes, routes
+
+    calls.install()
     routes.register(ROUTER)
     ec2_routes.register(ROUTER)
 

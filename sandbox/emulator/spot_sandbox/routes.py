@@ -1,14 +1,17 @@
 """Inspection of the sandbox over HTTP, under ``/_sandbox/``."""
 
+from typing import Any
+
 from rolo import Request, Response, route
 from rolo.routing import Router
 
+from spot_sandbox.calls import call_log
 from spot_sandbox.settings import settings
 
 
-def register(router: Router) -> None:  # type: ignore[type-arg]
+def register(router: Router[Any]) -> None:
     """Add the routes to LocalStack's router."""
-    router.add(show_settings)
+    router.add([show_settings, show_calls, forget_calls])
 
 
 @route("/_sandbox/settings", methods=["GET"])
@@ -22,3 +25,20 @@ def show_settings(_request: Request) -> Response:
             "boot_seconds": current.boot_seconds,
         }
     )
+
+
+@route("/_sandbox/calls", methods=["GET"])
+def show_calls(request: Request) -> Response:
+    """Answer the AWS API calls, oldest first; ``?since=<epoch seconds>`` leaves out the earlier ones."""
+    try:
+        since = float(request.args.get("since", "0"))
+    except ValueError:
+        return Response.for_json({"error": "since must be a number of seconds since 1970"}, status=400)
+    return Response.for_json(call_log().since(since))
+
+
+@route("/_sandbox/calls", methods=["DELETE"])
+def forget_calls(_request: Request) -> Response:
+    """Forget the calls so far."""
+    call_log().clear()
+    return Response(status=204)

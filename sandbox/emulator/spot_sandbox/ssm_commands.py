@@ -14,7 +14,7 @@ from typing import Any
 from spot_sandbox import events
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_instances import Instance
-from spot_sandbox.ec2_lifecycle import Lifecycle
+from spot_sandbox.ec2_lifecycle import ALIVE, Lifecycle
 from spot_sandbox.events import Place
 from spot_sandbox.ssm_documents import Parameters, Step, total_seconds
 from spot_sandbox.timers import Timer
@@ -239,14 +239,14 @@ class Commands:
 
     def managed(self, account: str, region: str) -> list[Instance]:
         """Return the instances that SSM knows."""
-        return [instance for instance in self.life.of(account, region) if instance.managed or _was_managed(instance)]
+        return [instance for instance in self.life.of(account, region) if instance.managed]
 
     def targets(self, account: str, region: str, request: Json) -> list[Instance]:
         """Return the instances of a SendCommand; raise ApiError when one of those named cannot take it."""
         known = {instance.id: instance for instance in self.managed(account, region)}
         ids = request.get("InstanceIds")
         if ids:
-            ready = [i for i in ids if i in known and known[i].state in {"running", "pending"}]
+            ready = [i for i in ids if i in known and known[i].state in ALIVE]
             if len(ready) < len(ids):
                 raise _not_valid(account, [i for i in ids if i in known and i not in ready])
             return [known[i] for i in ids]
@@ -291,16 +291,19 @@ class Commands:
             for invocation in pending:
                 self._turn(command, invocation, "Cancelled", "Terminated")
             pending = []
-        for invocation in pending[: command.concurrency - busy]:
-            self._hand_over(command, invocation)
+        for invocation in pending:
+            if busy < command.concurrency:
+                self._hand_over(command, invocation)
+                # What cannot be delivered keeps no place occupied.
+                busy += not invocation.over
         self._settle(command)
 
     def _hand_over(self, command: Command, invocation: Invocation) -> None:
         instance = invocation.instance
         invocation.handed_over = True
-        if instance.state != "running" or not instance.booted:
+        if instance.state not in ALIVE:
             self._turn(command, invocation, "Failed", "Undeliverable")
-        elif not instance.agent_online:
+        elif not instance.agent_online or not instance.booted:
             self._turn(command, invocation, "Delayed", "Delayed")
         else:
             self._run(command, invocation)
@@ -346,7 +349,7 @@ class Commands:
         self._advance(command)
 
     def _changed(self, instance: Instance) -> None:
-        """Deliver what waited for an agent that is back; what waits for an instance that ends cannot be delivered.
+        """Deliver what waited for an agent that is back or has booted; what waits for an instance that ends cannot be delivered.
 
         A command that already runs on it stays in progress until it expires, since the agent can no longer say.
         """
@@ -447,11 +450,6 @@ class Commands:
         if command is None or not mine or instance_id not in command.invocations:
             raise ApiError("InvocationDoesNotExist", "")
         return command, command.invocations[instance_id]
-
-
-def _was_managed(instance: Instance) -> bool:
-    """Tell whether SSM still lists an instance that does not run: a stopped one stays registered."""
-    return instance.spec.profile is not None and instance.state in {"stopping", "stopped"}
 
 
 def _not_valid(account: str, named: list[str]) -> ApiError:

@@ -14,6 +14,7 @@ from localstack.services.lambda_.event_source_mapping.event_processor import (
 )
 from localstack.services.lambda_.event_source_mapping.pollers.dynamodb_poller import DynamoDBPoller
 from localstack.services.lambda_.event_source_mapping.pollers.poller import get_batch_item_failures
+
 from spot_sandbox.stream_delivery import Delivery, Discarded, Failure, Policy, Record, Success
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def _with_bisection(get_esm_worker: Callable[[EsmWorkerFactory], EsmWorker]) -> 
     return get
 
 
-def _failure_context(self: EsmEventProcessor, abort_condition: str, **details: Any) -> dict[str, Any]:  # noqa: ANN401 - as LocalStack's
+def _failure_context(self: EsmEventProcessor, abort_condition: str, **details: Any) -> dict[str, Any]:
     """The contexts of an invocation record; without a call of the function there is no response to tell of."""
     error = details.get("error") or {}
     context: dict[str, Any] = {

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -72,7 +72,13 @@ def _endpoint() -> str:
 
 def _submit(pool: ThreadPoolExecutor, action: Callable[[], None]) -> None:
     future = pool.submit(action)
-    future.add_done_callback(lambda done: done.exception() and LOG.error("in the background", exc_info=done.exception()))
+    future.add_done_callback(_report)
+
+
+def _report(done: Future[None]) -> None:
+    """Log what went wrong in the background, where nobody else would see it."""
+    if error := done.exception():
+        LOG.error("in the background", exc_info=error)
 
 
 def _credentials(instance: Instance) -> Json | None:
@@ -81,9 +87,7 @@ def _credentials(instance: Instance) -> Json | None:
         return None
     sts = connect_to(aws_access_key_id=instance.account, region_name=instance.region).sts
     try:
-        answer = sts.assume_role(
-            RoleArn=instance.spec.role_arn, RoleSessionName=instance.id, DurationSeconds=CREDENTIALS_SECONDS
-        )
+        answer = sts.assume_role(RoleArn=instance.spec.role_arn, RoleSessionName=instance.id, DurationSeconds=CREDENTIALS_SECONDS)
     except ClientError as error:
         LOG.warning("no credentials for %s: %s", instance.id, error)
         return None

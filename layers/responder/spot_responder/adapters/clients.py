@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from spot_responder.domain.errors import CallFailed, Refused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
 THROTTLED = frozenset(
     {
@@ -40,6 +42,9 @@ THROTTLED = frozenset(
 
 SERVER_ERROR = 500
 
+MODELS = str(Path(__file__).parent / "models")
+"""Models of services, cut down to what we use by ``layers/trim_models.py``: reading all of EC2's takes longer than importing all of our code."""
+
 CONFIG = Config(
     connect_timeout=2,
     read_timeout=10,
@@ -48,18 +53,12 @@ CONFIG = Config(
 )
 
 
-def client(service: str, shapes: Mapping[str, Collection[str]] | None = None) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
-    """Return a client of a service.
-
-    ``shapes`` names, for some structures of the service's answers, the only members worth parsing. An EC2 ``Instance`` has
-    over 60; reading them all takes three times the CPU of a whole batch of 1,000.
-    """
+def client(service: str) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
+    """Return a client of a service, by our own model of it where there is one."""
     session = _session()
-    if shapes:
-        model = session.get_component("data_loader").load_service_model(service, "service-2")
-        for name, wanted in shapes.items():
-            members = model["shapes"][name]["members"]
-            model["shapes"][name]["members"] = {member: members[member] for member in wanted}
+    places = session.get_component("data_loader").search_paths
+    if MODELS not in places:
+        places.insert(0, MODELS)
     return session.create_client(service, config=CONFIG)
 
 
@@ -78,7 +77,7 @@ def calling(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise translated(operation, error) from error
-    except (EndpointConnectionError, HTTPClientError) as error:
+    except (NoConnection, HTTPClientError) as error:
         raise Unavailable(f"{operation}: {error}") from error
     except BotoCoreError as error:
         raise Refused(f"{operation}: {error}") from error

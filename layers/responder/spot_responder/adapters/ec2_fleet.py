@@ -28,7 +28,7 @@ IDS_PER_FILTER = 200
 UNKNOWN_ID = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 TRIES_BY_ID = 3
 SHAPES = {"Instance": ("InstanceId", "InstanceType", "Placement", "State", "Tags")}
-"""The members of EC2's structures that this module reads."""
+"""The members of an instance that this module reads, of over 60: no others are in our model of EC2, nor parsed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from spot_responder.adapters.clients import calling, error_code
 from spot_responder.domain.errors import ConfigurationError, InvalidInput, Unavailable
+from spot_responder.domain.events import parse_time
 from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Record
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 KEYS_PER_READ = 100
 STATEMENTS_PER_CALL = 25
+LATEST_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+"""Times are checked against the clock before they are recorded; in an item, they only have to leave room for a deadline."""
 REFUSED_CONDITION = ("ConditionalCheckFailed", "ConditionalCheckFailedException")
 
 type Item = Mapping[str, Mapping[str, Any]]
@@ -83,10 +86,17 @@ class DynamoNoticesTable:
         """Write the answers; see ``NoticesTable.answer``."""
         written: dict[NoticeKey, Written] = {}
         for some in batched(answers, STATEMENTS_PER_CALL, strict=False):
-            with self._calling("BatchExecuteStatement"):
-                result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in some])
-            written |= {answer.notice.key: _written(response) for answer, response in zip(some, result["Responses"], strict=True)}
+            written |= self._answer(some)
         return written
+
+    def _answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
+        """Write as many answers as one call takes. If it is the call that failed, the others' calls still have their turn."""
+        try:
+            with self._calling("BatchExecuteStatement"):
+                result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in answers])
+        except Unavailable as error:
+            return {answer.notice.key: str(error) for answer in answers}
+        return {answer.notice.key: _written(response) for answer, response in zip(answers, result["Responses"], strict=True)}
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
         """Write the outcome unless there is one."""
@@ -166,7 +176,7 @@ def from_item(item: Item) -> Notice:
             instance_id=_required(item, "instance_id"),
             account=_required(item, "account"),
             region=_required(item, "region"),
-            time=datetime.fromisoformat(_required(item, "event_time")),
+            time=parse_time(_required(item, "event_time"), "dynamodb.NewImage.event_time", LATEST_TIME),
             event_id=_required(item, "event_id"),
         )
     except ValueError as error:
@@ -196,7 +206,7 @@ def _from_image(image: object) -> Notice | InvalidInput:
 
 def _record(item: Item) -> Record:
     outcome = _text(item, "outcome")
-    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_at"))
+    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_by"))
 
 
 def _text(item: Item, name: str) -> str | None:

@@ -24,7 +24,8 @@ class StoryFormatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: Mapping[str, Any]) -> str:
         """Return one line of JSON."""
-        extra = {name: value for name, value in log.items() if name not in FIELDS}
+        # Powertools adds a trace id where Lambda sets one; ours are told apart by their request id.
+        extra = {name: value for name, value in log.items() if name not in (*FIELDS, "xray_trace_id")}
         return json.dumps({name: log.get(name) for name in FIELDS} | extra, ensure_ascii=True, default=str)
 
 

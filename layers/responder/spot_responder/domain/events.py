@@ -104,14 +104,15 @@ def parse_time(value: object, field: str, now: datetime) -> datetime:
     """Return an ISO 8601 time with an offset, not in the future. Raises ``InvalidInput``."""
     expected = "a time such as 2026-11-22T10:00:00Z"
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        local = datetime.fromisoformat(value) if isinstance(value, str) else None
+        moment = local.astimezone(UTC) if local and local.tzinfo else None
+    except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None:
         raise InvalidInput(field, expected, value)
     if moment > now + CLOCK_SKEW:
         raise InvalidInput(field, f"a time not after now, {now:%Y-%m-%dT%H:%M:%SZ}", value)
-    return moment.astimezone(UTC)
+    return moment
 
 
 def _interruption(envelope: Envelope) -> Notice:

@@ -77,7 +77,7 @@ def account_region(account: str, region: str) -> str:
 
 def timestamp(moment: datetime) -> str:
     """Return a moment as ISO 8601 in UTC, whole seconds: ``2026-11-22T10:00:00Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def seconds_between(start: datetime, end: datetime) -> float:

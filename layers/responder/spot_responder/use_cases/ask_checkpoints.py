@@ -110,4 +110,10 @@ class AskCheckpoints:
 
     def _guilty(self, batch: Batch, refusal: InstancesRefused) -> dict[str, str]:
         named = {notice.instance_id: str(refusal) for notice in batch if notice.instance_id in refusal.instance_ids or len(batch) == 1}
-        return named or dict(self.commands.unreachable([notice.instance_id for notice in batch]))
+        if named:
+            return named
+        try:
+            return dict(self.commands.unreachable([notice.instance_id for notice in batch]))
+        except Refused:
+            # We may not ask who cannot be reached; halving finds out without.
+            return {}

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A notice as the table has it: what was done about it so far."""
+    """A notice as the table has it: what was done about it so far; ``gone_by`` names the invocation that noted the instance's end."""
 
     notice: Notice
     command_id: str | None = None
     outcome: Outcome | None = None
-    gone_at: str | None = None
+    gone_by: str | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -91,7 +91,7 @@ class NoticesTable(Protocol):
         """Return the records of one instance, strongly consistent."""
 
     def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
-        """Write what was done. One that cannot be written does not stop the others."""
+        """Write what was done. One that cannot be written for now does not stop the others: the result says so, nothing is raised."""
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
         """Give a notice its outcome; False if another invocation than ``closing.by`` did."""

@@ -40,7 +40,7 @@ class RecordInstanceState:
 
     def _close_notices(self, ended: InstanceEnded, by: str) -> None:
         records = self.notices.of_instance(account_region(ended.account, ended.region), ended.instance_id)
-        running = [record for record in records if record.gone_at is None and record.notice.time <= ended.time]
+        running = [record for record in records if record.gone_by in (None, by) and record.notice.time <= ended.time]
         for record in running:
             self._miss(record, ended, by)
         marked = [record.notice for record in running if self.notices.mark_gone(record.notice.key, ended, by)]

@@ -55,10 +55,11 @@ class RespondToNotices:
         arrived = self._valid(batch)
         records = keep_trying(lambda: self.notices.read(arrived.keys()), until, self.clock)
         todo = [notice for key, notice in arrived.items() if key not in records or not records[key].is_answered]
+        began = self.clock.now()
         try:
-            instances = self._describe(todo, until)
+            instances = self._describe(todo, began, until)
         except CallFailed as error:
-            return self._give_up(todo, error, until)
+            return self._give_up(todo, error, began, until)
         now = self.clock.now()
         plans = supersede(decide(notice, instances.get(notice.instance_id), self.policy, now) for notice in todo)
         return self._carry_out(plans, instances, until)
@@ -72,8 +73,7 @@ class RespondToNotices:
                 valid[item.key] = item
         return valid
 
-    def _describe(self, todo: Sequence[Notice], until: datetime) -> Instances:
-        now = self.clock.now()
+    def _describe(self, todo: Sequence[Notice], now: datetime, until: datetime) -> Instances:
         wanted = [notice for notice in todo if needs_describing(notice, now)]
         if not wanted:
             return {}
@@ -81,12 +81,15 @@ class RespondToNotices:
         instance_ids = {notice.instance_id for notice in wanted}
         return keep_trying(lambda: self.fleet.describe(instance_ids), min(last_deadline, until), self.clock)
 
-    def _give_up(self, todo: Sequence[Notice], error: CallFailed, until: datetime) -> set[NoticeKey]:
-        """EC2 did not say what these instances are: what may still be told in time goes back to the stream, the rest failed."""
-        now = self.clock.now()
-        in_time = {notice.key for notice in todo if isinstance(error, Unavailable) and not notice.is_late(now)}
-        failed = [Plan(notice, str(error), Outcome.FAILED) for notice in todo if notice.key not in in_time]
-        return in_time | self._carry_out(failed, {}, until)
+    def _give_up(self, todo: Sequence[Notice], error: CallFailed, began: datetime, until: datetime) -> set[NoticeKey]:
+        """EC2 did not say what these instances are: what has time left after this invocation goes back to the stream, the rest failed."""
+        again = {notice.key for notice in todo if isinstance(error, Unavailable) and notice.deadline > until}
+        plans = [
+            Plan(notice, str(error), Outcome.FAILED) if needs_describing(notice, began) else decide(notice, None, self.policy, began)
+            for notice in todo
+            if notice.key not in again
+        ]
+        return again | self._carry_out(plans, {}, until)
 
     def _carry_out(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
         """Do the asking first: a table that is slow to write holds up no checkpoint."""
@@ -133,10 +136,7 @@ class RespondToNotices:
         """Write answers once and tell of the notices closed; return the answers that are still to be written."""
         if not answers:
             return []
-        try:
-            written = self.notices.answer(answers)
-        except Unavailable as error:
-            return [Unwritten(answer, str(error)) for answer in answers]
+        written = self.notices.answer(answers)
         for answer in answers:
             if answer.outcome is not None and written[answer.notice.key] is True:
                 self.story.tell(lines.notice_closed(answer.notice, answer.outcome, answer.reason, answer.at))

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from spot_responder.adapters.clients import client
-from spot_responder.adapters.ec2_fleet import SHAPES, Ec2Fleet
+from spot_responder.adapters.ec2_fleet import Ec2Fleet
 from spot_responder.adapters.notices_table import from_stream
 from spot_responder.adapters.ssm_commands import SsmCommands
 from spot_responder.domain.notices import Notice
@@ -37,6 +37,6 @@ def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[s
 
 @cache
 def _use_case() -> RespondToNotices:
-    fleet = Ec2Fleet(client("ec2", SHAPES))
+    fleet = Ec2Fleet(client("ec2"))
     commands = SsmCommands(client("ssm"), settings().checkpoint_document)
     return RespondToNotices(notices(), fleet, commands, jobs(), story(), clock(), settings().policy)

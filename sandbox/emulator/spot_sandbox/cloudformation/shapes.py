@@ -10,7 +10,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 
-def arguments_for(shape: Shape, properties: object) -> Any:  # noqa: ANN401 - as various as AWS's shapes
+def arguments_for(shape: Shape, properties: object) -> Any:
     """`properties` in the names and types of `shape`; what the shape does not know is left out."""
     match shape:
         case StructureShape() if isinstance(properties, Mapping):

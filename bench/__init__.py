@@ -1,0 +1,1 @@
+"""The figures in the documentation, each from one command: ``make bench``."""

@@ -1,0 +1,257 @@
+"""The demonstration from start to end: sandbox, fleet, deployment, interruptions, story, figures."""
+
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sandbox import control
+from sandbox.control import SandboxError
+from sandbox.demo import figures, scenario
+from sandbox.demo.figures import Record
+from sandbox.demo.picture import draw
+from sandbox.demo.scenario import Player
+from sandbox.demo.screen import Screen
+from sandbox.deploy import STACK, Sam, outputs
+from sandbox.fleet import Fleet
+from sandbox.remote import Remote
+from sandbox.story import Story
+from sandbox.waiting import TooLong
+
+TIME_SCALE = 0.25
+WARNING_SECONDS = 120
+BURST_SECONDS = 1.2
+"""Over how long the warnings are spread; all must be out within two seconds."""
+WARM_ENVIRONMENTS = 4
+"""How many environments of each function are started beforehand."""
+END_SECONDS = 60.0
+"""How long after the instances' end everything must have been told at the latest."""
+DEFAULT_DIRECTORY = control.DEFAULT_DIRECTORY / "demo"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says: `keep` leaves the sandbox running, `port` 0 takes any free one."""
+
+    directory: Path = DEFAULT_DIRECTORY
+    out: Path = control.REPOSITORY / "out"
+    port: int = 0
+    keep: bool = False
+
+
+def play(options: Options, screen: Screen | None = None) -> int:
+    """Run the demonstration; return the exit status: 0 if everything held that must."""
+    began = time.monotonic()
+    shown = screen or Screen()
+    with _terminable(), _sandbox(options, shown) as endpoint:
+        record = _Demonstration(Remote(endpoint), options, shown).run()
+    shown.table(record)
+    _write(record, options.out)
+    shown.say(f"{options.out / 'demo.png'} has the picture, {options.out / 'demo.json'} the figures.")
+    complaints = figures.complaints(record)
+    for sentence in complaints:
+        shown.complain(sentence)
+    if not complaints:
+        shown.say(f"Everything held that must hold, {time.monotonic() - began:.0f} s after the start.")
+    return 1 if complaints else 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the demonstration as Ctrl-C does: everything is cleared up."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _sandbox(options: Options, screen: Screen) -> Iterator[str]:
+    """Run a sandbox of our own; it is stopped in the end, whatever happens, unless it is to be kept and all went well."""
+    directory = options.directory
+    if control.running(directory):
+        raise SandboxError(f"A demonstration's sandbox runs in {directory}; end it with `python -m sandbox stop --directory {directory}`.")
+    keep = False
+    try:
+        with screen.step("Starting AWS on this machine", "AWS runs on this machine"):
+            shutil.rmtree(directory / "volume-of-the-fleet", ignore_errors=True)
+            state = control.start(directory, port=options.port, time_scale=TIME_SCALE, boot_seconds=40)
+        yield state.endpoint
+        keep = options.keep
+    finally:
+        if keep:
+            screen.say(f'The sandbox goes on. To speak to it: eval "$(python -m sandbox env --directory {directory})"')
+            screen.say(f"To end it: python -m sandbox stop --directory {directory}")
+        else:
+            control.stop(directory)
+
+
+class _Demonstration:
+    """The sequence, in one sandbox."""
+
+    def __init__(self, remote: Remote, options: Options, screen: Screen) -> None:
+        self.remote = remote
+        self.screen = screen
+        self.directory = options.directory
+        self.sam = Sam(remote.endpoint, options.directory)
+        self.fleet = Fleet(remote, options.directory / "volume-of-the-fleet")
+
+    def run(self) -> Record:
+        """Do everything; return what happened."""
+        players = self._launch()
+        self._deploy()
+        self._await_fleet(players)
+        self._warm()
+        story = Story(self.remote, datetime.now(UTC))
+        since = time.time()
+        self.screen.say("\nThe story, as `aws logs tail /aws/events/spotinterruptions` shows it:\n")
+        self._rebalance(players, story)
+        burst = self._interrupt(players)
+        self._watch(players, story)
+        return self._record(players, story, since, burst)
+
+    def _launch(self) -> list[Player]:
+        parts = scenario.parts()
+        with self.screen.step(f"Launching {len(parts)} Spot Instances", f"{len(parts)} Spot Instances launched"):
+            launched = self.fleet.launch(part.wanted for part in parts)
+        return [Player(*pair) for pair in zip(launched, parts, strict=True)]
+
+    def _deploy(self) -> None:
+        with self.screen.step("Building the application: sam build", "The application is built") as progress:
+            self.sam.build(progress)
+        with self.screen.step("Deploying it: sam deploy", f"The stack {STACK} is deployed") as progress:
+            self.sam.deploy(progress=progress)
+
+    def _await_fleet(self, players: Sequence[Player]) -> None:
+        launched = [player.launched for player in players]
+        with self.screen.step("Waiting for the fleet to boot", "The fleet is at work") as progress:
+            progress("until every instance works and Systems Manager lists those that it manages")
+            self.fleet.await_ready(launched)
+
+    def _warm(self) -> None:
+        """Start environments with events that are none of the functions', so that the first notices find them warm."""
+        names = [name for name in functions(self.remote) for _ in range(WARM_ENVIRONMENTS)]
+        with self.screen.step("Warming the functions", "The functions are warm"), ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: invoke(self.remote, name, {"Records": []}), names))
+
+    def _rebalance(self, players: Sequence[Player], story: Story) -> None:
+        """Recommend, and wait until that has led to checkpoints: the interruptions come after."""
+        chosen = scenario.rebalanced(players)
+        self.remote.rebalance([player.instance_id for player in chosen])
+        self._follow(story, 30, "a checkpoint for every rebalance recommendation", lambda: len(_closed(story, "rebalance")) >= len(chosen))
+
+    def _interrupt(self, players: Sequence[Player]) -> float:
+        """Send the warnings, evenly spread; return how many seconds that took."""
+        chosen = scenario.interrupted(players)
+        began = time.monotonic()
+        for index, player in enumerate(chosen):
+            # The pace of the events, not a wait for anything.
+            time.sleep(max(0.0, began + index * BURST_SECONDS / len(chosen) - time.monotonic()))
+            self.remote.interrupt([player.instance_id], copies=player.part.copies)
+            if player.part.forgotten:
+                self.remote.forget([player.instance_id])
+        return time.monotonic() - began
+
+    def _watch(self, players: Sequence[Player], story: Story) -> None:
+        """Show the story until every notice is closed and the instances are gone."""
+        due = len(scenario.interrupted(players))
+        ends = sum(not player.part.forgotten for player in scenario.interrupted(players))
+
+        def over() -> bool:
+            return len(_closed(story, "interruption")) >= due and len(story.find(event="instance_gone")) >= ends
+
+        self._follow(story, WARNING_SECONDS * TIME_SCALE + END_SECONDS, "the end of the story", over)
+
+    def _follow(self, story: Story, seconds: float, what: str, over: Any) -> None:
+        """Show new lines until it is over, or time is: then `figures.complaints` says what is missing."""
+
+        def look(_: Story) -> bool:
+            for line in story.lines[self._shown :]:
+                self.screen.line(line)
+            self._shown = len(story.lines)
+            return bool(over())
+
+        try:
+            story.wait(look, seconds, what)
+        except TooLong as late:
+            self.screen.complain(str(late))
+
+    _shown = 0
+
+    def _record(self, players: Sequence[Player], story: Story, since: float, burst: float) -> Record:
+        stack = outputs(self.remote.client("cloudformation"))
+        saved = {player.instance_id: self.fleet.saved_frame(player.launched) for player in players}
+        return Record(
+            players=players,
+            lines=story.lines,
+            items=items(self.remote, stack["NoticesTable"]),
+            calls=self.remote.calls(since),
+            dead_letters=dead_letters(self.remote, stack["DeadLetterQueue"]),
+            burst_seconds=burst,
+            frames={instance_id: frame for instance_id, frame in saved.items() if frame is not None},
+        )
+
+
+def _closed(story: Story, kind: str) -> list[Any]:
+    return story.find(event="notice_closed", kind=kind)
+
+
+def functions(remote: Remote) -> list[str]:
+    """Return the names of the stack's functions."""
+    pages = remote.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+    listed = (resource for page in pages for resource in page["StackResourceSummaries"])
+    return [resource["PhysicalResourceId"] for resource in listed if resource["ResourceType"] == "AWS::Lambda::Function"]
+
+
+def invoke(remote: Remote, function: str, event: Any) -> Any:
+    """Invoke a function and return its answer; raise `SandboxError` with its error."""
+    answer = remote.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    payload = json.load(answer["Payload"])
+    if "FunctionError" in answer:
+        raise SandboxError(f"{function} failed: {payload.get('errorMessage')}")
+    return payload
+
+
+def items(remote: Remote, table: str) -> list[dict[str, str]]:
+    """Return all items of the notices table, without DynamoDB's types."""
+    pages = remote.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return [{name: str(next(iter(value.values()))) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+
+def dead_letters(remote: Remote, queue_url: str) -> int:
+    """Return how many messages a queue holds."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    answer = remote.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
+    return sum(int(answer["Attributes"][name]) for name in names)
+
+
+def _write(record: Record, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "demo.json").write_text(json.dumps(figures.counted(record), indent=2) + "\n")
+    draw(figures.bars(record), WARNING_SECONDS * TIME_SCALE, out / "demo.png")
+
+
+def main(options: Options) -> int:
+    """Run the demonstration for the command line; return the exit status."""
+    try:
+        return play(options)
+    except SandboxError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; nothing is left running.\n")
+        return 130

@@ -1,0 +1,67 @@
+"""One sandbox for all end-to-end tests: started once, deployed into once, with a fleet to take instances from.
+
+Time runs ten times as fast: an instance ends 12 s after its warning. (The responder's own deadlines are in the events
+and stay two minutes.) All instances that the tests will ask for are launched while the stack is being deployed.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import control
+from sandbox.deploy import Sam, outputs
+from sandbox.fleet import Fleet
+from sandbox.remote import Remote
+from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, functions_of, unknown_id, wanted_of_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIME_SCALE = 0.1
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A sandbox with the stack deployed by the real `sam build` and `sam deploy`, its fleet booted."""
+    directory = tmp_path_factory.mktemp("sandbox")
+    state = control.start(directory, port=0, time_scale=TIME_SCALE, boot_seconds=40)
+    try:
+        remote = Remote(state.endpoint)
+        fleet = Fleet(remote, directory / "saved-work")
+        with ThreadPoolExecutor(1) as pool:
+            launching = pool.submit(fleet.launch, wanted_of_pool())
+            sam = _deploy(state.endpoint, directory)
+            launched = launching.result()
+        fleet.await_ready(launched)
+        yield Deployed(remote, sam, outputs(remote.client("cloudformation")), functions_of(remote), fleet, launched)
+    finally:
+        control.stop(directory)
+
+
+def _deploy(endpoint: str, directory: Path) -> Sam:
+    sam = Sam(endpoint, directory)
+    sam.build()
+    sam.deploy()
+    return sam
+
+
+@pytest.fixture(scope="session")
+def act(deployed: Deployed) -> Act:
+    """One instance of each sort, warned at the same moment and watched until its end."""
+    sorts = {"plain": PLAIN, "twice": PLAIN, "failing": FAILING, "endless": ENDLESS, "not opted in": NOT_OPTED_IN, "not managed": NOT_MANAGED}
+    instance_ids = {sort: deployed.one(wanted) for sort, wanted in sorts.items()}
+    story, began = deployed.story(), time.time()
+    twice = instance_ids.pop("twice")
+    deployed.remote.interrupt([twice], copies=2)
+    deployed.remote.interrupt(instance_ids.values())
+    instance_ids |= {"twice": twice, "unknown": unknown_id()}
+    deployed.remote.interrupt([instance_ids["unknown"]])
+    gone = len(instance_ids) - 1
+    story.wait(lambda told: len(told.find(event="instance_gone")) >= gone, 60, "the end of every instance")
+    story.wait(lambda told: len(told.find(event="notice_closed")) >= len(instance_ids), 20, "an outcome for every notice")
+    return Act(instance_ids, story, began)

@@ -1,0 +1,81 @@
+"""`make demo`'s own program, run once: what it promises holds, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.control import REPOSITORY
+from sandbox.processes import processes_of
+from sandbox.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Run:
+    """A run of ``python -m sandbox demo`` with a directory of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self.directory = place / "sandbox"
+        self.out = place / "out"
+        command = [sys.executable, "-m", "sandbox", "demo", "--directory", str(self.directory), "--out", str(self.out)]
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def emulator(self) -> str:
+        """Return the identifier of the emulator's run, once it has started."""
+        state = self.directory / "emulator.json"
+        text = wait_for(lambda: state.read_text() if state.exists() else "", 30, "the start of the demonstration's sandbox")
+        return str(json.loads(text)["run"])
+
+    def finish(self, seconds: float) -> str:
+        """Wait for the end and return what was printed."""
+        output, _ = self.process.communicate(timeout=seconds)
+        return output
+
+    def end(self) -> None:
+        """Kill it, if it still runs, and everything it has started."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        subprocess.run([sys.executable, "-m", "sandbox", "stop", "--directory", str(self.directory)], cwd=REPOSITORY, check=True, capture_output=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A demonstration that has just been started."""
+    started = Run(tmp_path)
+    yield started
+    started.end()
+
+
+def test_demonstration(run: Run) -> None:
+    """The demonstration ends with status 0, its figures are those that must hold, and no process is left."""
+    emulator = run.emulator()
+    output = run.finish(240)
+    assert run.process.returncode == 0, output
+    figures = json.loads((run.out / "demo.json").read_text())
+    assert set(figures) == {"notices", "duplicates", "calls", "outcomes", "event_to_command_seconds"}
+    assert (figures["notices"], figures["duplicates"]) == (20, 1)
+    assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1}
+    assert 1 <= figures["calls"]["ec2:DescribeInstances"] <= 4
+    assert (run.out / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert processes_of(emulator) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_hand(run: Run, number: signal.Signals) -> None:
+    """Ctrl-C, or a polite kill, in the middle stops the sandbox with everything in it."""
+    emulator = run.emulator()
+    wait_for(lambda: list((run.directory / "instances").glob("*")), 60, "the launch of the first instance")
+    run.process.send_signal(number)
+    output = run.finish(60)
+    assert run.process.returncode == 130, output
+    assert processes_of(emulator) == set()

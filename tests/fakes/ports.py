@@ -1,0 +1,284 @@
+"""The use cases' ports in memory. The contract tests hold them to what AWS does.
+
+Each can be told to fail: ``failures`` are raised by the next calls, one for each, ``None`` for a call that goes well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spot_responder.domain.errors import InstancesRefused, Refused, Unavailable
+from spot_responder.domain.notices import timestamp
+from spot_responder.use_cases.ports import Invocation, Record
+from tests.examples import NOW, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from spot_responder.domain.events import InstanceEnded
+    from spot_responder.domain.instances import Instance
+    from spot_responder.domain.lines import Happened, Line
+    from spot_responder.domain.notices import Notice, NoticeKey
+    from spot_responder.domain.plans import Outcome
+    from spot_responder.use_cases.ports import Answer, Closing, Written
+
+THROTTLED = Unavailable("ec2:Any: RequestLimitExceeded: Request limit exceeded.")
+
+
+@dataclass(slots=True)
+class Failures:
+    """What the next calls raise, by the name of the call."""
+
+    planned: dict[str, deque[Exception | None]] = field(default_factory=lambda: defaultdict(deque))
+
+    def plan(self, call: str, *errors: Exception | None) -> None:
+        """Let the next calls of this name raise these."""
+        self.planned[call].extend(errors)
+
+    def happen(self, call: str) -> None:
+        """Raise what was planned for this call, if anything."""
+        error = self.planned[call].popleft() if self.planned[call] else None
+        if error is not None:
+            raise error
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A clock that only sleeping moves."""
+
+    present: datetime = NOW
+    slept: list[float] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """Return the present."""
+        return self.present
+
+    def sleep(self, seconds_: float) -> None:
+        """Move on."""
+        self.slept.append(seconds_)
+        self.present += seconds(seconds_)
+
+
+@dataclass(slots=True)
+class FakeStory:
+    """A story that remembers its lines."""
+
+    lines: list[Line] = field(default_factory=list)
+
+    def tell(self, line: Line) -> None:
+        """Remember one line."""
+        self.lines.append(line)
+
+    def of(self, happened: Happened) -> list[Line]:
+        """Return the lines that tell of this."""
+        return [line for line in self.lines if line.event is happened]
+
+    @property
+    def outcomes(self) -> dict[str | None, str | None]:
+        """The outcome told for each instance."""
+        return {line.instance_id: line.outcome for line in self.lines if line.outcome is not None}
+
+    @property
+    def events(self) -> list[str]:
+        """What happened, in order."""
+        return [str(line.event) for line in self.lines]
+
+
+@dataclass(slots=True)
+class Row:
+    """An item of the table."""
+
+    notice: Notice
+    recorded_by: str = ""
+    command_id: str | None = None
+    instance: Instance | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    closed_by: str = ""
+    gone_at: str | None = None
+    gone_by: str | None = None
+
+    @property
+    def record(self) -> Record:
+        """The item as the use cases see it."""
+        return Record(self.notice, self.command_id, self.outcome, self.gone_by)
+
+
+@dataclass(slots=True)
+class FakeNoticesTable:
+    """A table in memory. ``unwritable`` counts, for single answers, how many more times they are not taken."""
+
+    rows: dict[NoticeKey, Row] = field(default_factory=dict)
+    failures: Failures = field(default_factory=Failures)
+    unwritable: dict[NoticeKey, int] = field(default_factory=dict)
+
+    def put(self, *rows: Row) -> None:
+        """Put items there, as if they had been recorded before."""
+        self.rows |= {row.notice.key: row for row in rows}
+
+    def of(self, notice: Notice) -> Row:
+        """Return a notice's item."""
+        return self.rows[notice.key]
+
+    def add(self, notice: Notice, now: datetime, by: str) -> bool:
+        """See ``NoticesTable.add``."""
+        self.failures.happen("add")
+        assert now.tzinfo
+        return self.rows.setdefault(notice.key, Row(notice, recorded_by=by)).recorded_by == by
+
+    def read(self, keys: Collection[NoticeKey]) -> Mapping[NoticeKey, Record]:
+        """See ``NoticesTable.read``."""
+        self.failures.happen("read")
+        return {key: self.rows[key].record for key in keys if key in self.rows}
+
+    def of_instance(self, account_region: str, instance_id: str) -> Sequence[Record]:
+        """See ``NoticesTable.of_instance``."""
+        self.failures.happen("of_instance")
+        mine = (key for key in sorted(self.rows, key=lambda key: key.notice_id) if key.account_region == account_region)
+        return [self.rows[key].record for key in mine if key.notice_id.startswith(f"{instance_id}#")]
+
+    def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
+        """See ``NoticesTable.answer``."""
+        try:
+            self.failures.happen("answer")
+        except Unavailable as error:
+            return {answer.notice.key: str(error) for answer in answers}
+        return {answer.notice.key: self._answer(answer) for answer in answers}
+
+    def _answer(self, answer: Answer) -> Written:
+        key = answer.notice.key
+        if self.unwritable.get(key, 0):
+            self.unwritable[key] -= 1
+            return "ThrottlingError: the item is too busy"
+        row = self.rows.get(key)
+        if row is None or (answer.outcome is not None and row.outcome is not None):
+            return False
+        row.instance = answer.instance or row.instance
+        row.command_id = answer.command_id or row.command_id
+        if answer.outcome is not None:
+            row.outcome, row.reason = answer.outcome, answer.reason
+        return True
+
+    def close(self, key: NoticeKey, closing: Closing) -> bool:
+        """See ``NoticesTable.close``."""
+        self.failures.happen("close")
+        row = self.rows.get(key)
+        if row is None:
+            return False
+        if row.outcome is None:
+            row.outcome, row.reason, row.closed_by = closing.outcome, closing.reason, closing.by
+        return row.closed_by == closing.by
+
+    def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
+        """See ``NoticesTable.mark_gone``."""
+        self.failures.happen("mark_gone")
+        row = self.rows.get(key)
+        if row is None:
+            return False
+        if row.gone_at is None:
+            row.gone_at, row.gone_by = timestamp(ended.time), by
+        return row.gone_by == by
+
+
+@dataclass(slots=True)
+class FakeFleet:
+    """Instances in memory."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    failures: Failures = field(default_factory=Failures)
+    calls: list[set[str]] = field(default_factory=list)
+
+    def run(self, *instances: Instance) -> None:
+        """Let EC2 know these instances."""
+        self.instances |= {instance.instance_id: instance for instance in instances}
+
+    def describe(self, instance_ids: Collection[str]) -> Mapping[str, Instance]:
+        """See ``Fleet.describe``."""
+        self.calls.append(set(instance_ids))
+        self.failures.happen("describe")
+        return {instance_id: self.instances[instance_id] for instance_id in instance_ids if instance_id in self.instances}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A command that SSM took."""
+
+    command_id: str
+    notices: tuple[Notice, ...]
+    at: datetime
+
+    @property
+    def instance_ids(self) -> list[str]:
+        """The instances that it went to."""
+        return [notice.instance_id for notice in self.notices]
+
+
+@dataclass(slots=True)
+class FakeCommands:
+    """SSM Run Command in memory: one instance that it cannot serve fails the whole call.
+
+    ``unmanaged`` maps ids to the reason that ``unreachable`` gives, or to None where SSM calls them Online all the same.
+    ``online``, if given, are the only others: whoever is not among them is unmanaged too.
+    ``is_naming`` says whether SSM names the ids that it refuses; those that IAM denies are always named.
+    """
+
+    unmanaged: dict[str, str | None] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
+    is_naming: bool = False
+    batch_size: int = 50
+    failures: Failures = field(default_factory=Failures)
+    sent: list[Sent] = field(default_factory=list)
+    tries: int = 0
+    invocations: dict[tuple[str, str], Invocation] = field(default_factory=dict)
+    online: set[str] | None = None
+
+    def ask_checkpoint(self, notices: Sequence[Notice], now: datetime) -> str:
+        """See ``Commands.ask_checkpoint``."""
+        self.tries += 1
+        self.failures.happen("ask_checkpoint")
+        ids = [notice.instance_id for notice in notices]
+        self._refuse(ids)
+        self.sent.append(Sent(f"command-{len(self.sent) + 1}", tuple(notices), now))
+        return self.sent[-1].command_id
+
+    def _refuse(self, ids: Sequence[str]) -> None:
+        if not 1 <= len(ids) <= self.batch_size:
+            raise Refused(f"ssm:SendCommand: ValidationException: {len(ids)} instance ids")
+        if len(set(ids)) < len(ids):
+            raise Refused("ssm:SendCommand: DuplicateInstanceId")
+        denied = self.denied.intersection(ids)
+        if denied:
+            raise InstancesRefused("ssm:SendCommand: AccessDeniedException: not authorized", sorted(denied)[:1])
+        unknown = [instance_id for instance_id in ids if self._is_unknown(instance_id)]
+        if unknown:
+            raise InstancesRefused("ssm:SendCommand: InvalidInstanceId: Instances not in a valid state", unknown if self.is_naming else ())
+
+    def _is_unknown(self, instance_id: str) -> bool:
+        return instance_id in self.unmanaged or (self.online is not None and instance_id not in self.online)
+
+    def unreachable(self, instance_ids: Sequence[str]) -> Mapping[str, str]:
+        """See ``Commands.unreachable``."""
+        self.failures.happen("unreachable")
+        reasons = {instance_id: self.unmanaged.get(instance_id, "not managed") for instance_id in instance_ids if self._is_unknown(instance_id)}
+        return {instance_id: reason for instance_id, reason in reasons.items() if reason is not None}
+
+    def invocation(self, command_id: str, instance_id: str) -> Invocation:
+        """See ``Commands.invocation``."""
+        self.failures.happen("invocation")
+        try:
+            return self.invocations[command_id, instance_id]
+        except KeyError:
+            raise Refused("ssm:GetCommandInvocation: InvocationDoesNotExist: ") from None
+
+    @property
+    def asked(self) -> list[str]:
+        """All instances that a command went to, in order, with repetitions."""
+        return [instance_id for sent in self.sent for instance_id in sent.instance_ids]
+
+
+def rows(notices: Iterable[Notice]) -> list[Row]:
+    """Return the items that ``record_notice`` leaves behind."""
+    return [Row(notice, recorded_by="the invocation that recorded it") for notice in notices]

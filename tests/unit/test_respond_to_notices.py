@@ -1,0 +1,341 @@
+"""The notices that came together are answered together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spot_responder.domain.errors import InvalidInput, Refused, Unavailable
+from spot_responder.domain.lines import Happened
+from spot_responder.domain.notices import Action, Notice, NoticeKind
+from spot_responder.domain.plans import Outcome
+from spot_responder.use_cases.respond_to_notices import RespondToNotices
+from tests.examples import LOG_ONLY, NOW, POLICY, instance, instance_id, notice, rebalance, seconds
+from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeNoticesTable, FakeStory, Row, rows
+
+if TYPE_CHECKING:
+    from spot_responder.domain.instances import Instance
+    from spot_responder.domain.notices import NoticeKey
+    from spot_responder.domain.plans import Policy
+
+DENIED = Refused("ec2:DescribeInstances: UnauthorizedOperation: You are not authorized to perform this operation.")
+
+
+@dataclass
+class World:
+    """The use case in a world of fakes, with ``time`` seconds to the end of the invocation."""
+
+    notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
+    fleet: FakeFleet = field(default_factory=FakeFleet)
+    commands: FakeCommands = field(default_factory=FakeCommands)
+    story: FakeStory = field(default_factory=FakeStory)
+    clock: FakeClock = field(default_factory=FakeClock)
+    policy: Policy = POLICY
+    time: float = 140
+
+    def respond(self, *batch: Notice | InvalidInput) -> set[NoticeKey]:
+        """Answer a batch of the stream."""
+        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.story, self.clock, self.policy)
+        return subject(batch, self.clock.now() + seconds(self.time))
+
+    def outcome(self, subject: Notice) -> tuple[str | None, str]:
+        """Return a notice's outcome and its reason."""
+        row = self.notices.of(subject)
+        return row.outcome, row.reason
+
+
+def world_with(*notices: Notice, instances: list[Instance] | None = None, policy: Policy = POLICY) -> World:
+    """Return a world in which these notices were recorded, and whose instances (all opted in, unless given) run."""
+    world = World(policy=policy)
+    world.notices.put(*rows(notices))
+    running = instances if instances is not None else [replace(instance(), instance_id=subject.instance_id) for subject in notices]
+    world.fleet.run(*running)
+    return world
+
+
+def many(count: int) -> list[Notice]:
+    """Return warnings for so many instances."""
+    return [notice(number) for number in range(count)]
+
+
+@pytest.mark.parametrize(("notices", "commands"), [(1, 1), (100, 2), (1000, 20)])
+def test_one_describe_and_few_commands(notices: int, commands: int) -> None:
+    """However many notices come together, there is one describe, and one command for each fifty."""
+    world = world_with(*many(notices))
+    assert world.respond(*many(notices)) == set()
+    assert (len(world.fleet.calls), world.commands.tries) == (1, commands)
+    assert all(row.command_id and row.outcome is None for row in world.notices.rows.values())
+    assert world.story.events == [Happened.CHECKPOINT_ASKED] * notices
+
+
+def test_what_was_found_is_on_the_item() -> None:
+    """The answer brings what EC2 said of the instance to the notice's item."""
+    world = world_with(notice())
+    world.respond(notice())
+    assert world.notices.of(notice()).instance == instance()
+
+
+def test_each_ends_its_own_way() -> None:
+    """In one batch: asked, vanished, not opted in, late, hibernating, superseded; each told in one line with its outcome."""
+    subjects = [notice(1), notice(2), notice(3), notice(4, age=125), notice(5, action=Action.HIBERNATE), rebalance(1)]
+    world = world_with(*subjects, instances=[instance(1), instance(3, opted_in=False), instance(4), instance(5)])
+    assert world.respond(*subjects) == set()
+    assert world.commands.asked == [instance_id(1)]
+    expected = [None, Outcome.VANISHED, Outcome.NOT_OPTED_IN, Outcome.LATE, Outcome.LOGGED_ONLY, Outcome.SUPERSEDED]
+    assert [world.outcome(subject)[0] for subject in subjects] == expected
+    assert sorted(world.story.events) == [Happened.CHECKPOINT_ASKED] + [Happened.NOTICE_CLOSED] * 5
+
+
+def test_rebalance_is_logged_where_the_operator_wants_it() -> None:
+    """With RebalanceResponse log, nobody is asked, and the notice is closed as logged only."""
+    world = world_with(rebalance(), policy=LOG_ONLY)
+    world.respond(rebalance())
+    assert (world.commands.tries, world.outcome(rebalance())) == (0, (Outcome.LOGGED_ONLY, "RebalanceResponse is log"))
+
+
+def test_what_is_late_is_never_described() -> None:
+    """A batch in which all is late or hibernates makes no call to EC2 at all."""
+    subjects = [notice(1, age=130), rebalance(2, age=700), notice(3, action=Action.HIBERNATE)]
+    world = world_with(*subjects)
+    world.respond(*subjects)
+    assert (world.fleet.calls, world.commands.tries) == ([], 0)
+    assert [world.outcome(subject)[0] for subject in subjects] == [Outcome.LATE, Outcome.LATE, Outcome.LOGGED_ONLY]
+
+
+def test_only_what_may_act_is_described() -> None:
+    """The one describe names only the instances on which the plan depends, each once."""
+    subjects = [notice(1), rebalance(1), notice(2, age=130)]
+    world = world_with(*subjects)
+    world.respond(*subjects)
+    assert world.fleet.calls == [{instance_id(1)}]
+
+
+def test_an_empty_batch_makes_no_calls() -> None:
+    """Where there is nothing to do, nothing is asked of EC2 or SSM."""
+    world = World()
+    assert world.respond() == set()
+    assert (world.fleet.calls, world.commands.tries, world.story.lines) == ([], 0, [])
+
+
+@pytest.mark.parametrize(
+    "row", [Row(notice(), command_id="c"), Row(notice(), outcome=Outcome.LATE), Row(notice(), command_id="c", outcome=Outcome.SAVED)]
+)
+def test_what_is_answered_is_skipped(row: Row) -> None:
+    """A redelivered record whose item was answered is not described, asked or told again."""
+    world = world_with(notice())
+    world.notices.put(row)
+    assert world.respond(notice()) == set()
+    assert (world.fleet.calls, world.commands.tries, world.story.lines) == ([], 0, [])
+
+
+def test_a_redelivered_batch_does_only_what_is_left() -> None:
+    """Of a redelivered batch only the unanswered notices are answered."""
+    world = world_with(notice(1), notice(2))
+    world.notices.put(Row(notice(1), command_id="c"))
+    world.respond(notice(1), notice(2))
+    assert world.commands.asked == [instance_id(2)]
+
+
+def test_a_crash_before_the_write_repeats_the_command() -> None:
+    """If the function is stopped between command and write, the redelivery asks again: twice, never not at all."""
+    world = world_with(notice())
+    world.notices.failures.plan("answer", RuntimeError("the function was stopped"))
+    with pytest.raises(RuntimeError):
+        world.respond(notice())
+    world.respond(notice())
+    assert world.commands.asked == [instance_id()] * 2
+    assert world.story.events == [Happened.CHECKPOINT_ASKED] * 2
+    assert world.notices.of(notice()).command_id == "command-2"
+
+
+def test_a_notice_is_answered_once_in_a_batch() -> None:
+    """The same notice twice in one batch is one notice."""
+    world = world_with(notice())
+    world.respond(notice(), notice())
+    assert world.commands.asked == [instance_id()]
+
+
+def test_a_bad_record_holds_up_nobody() -> None:
+    """A record that is no notice is one line; the others are answered, and nothing is redelivered."""
+    world = world_with(notice())
+    assert world.respond(InvalidInput("dynamodb.NewImage", "an item", None), notice()) == set()
+    assert world.story.events == [Happened.INPUT_REJECTED, Happened.CHECKPOINT_ASKED]
+
+
+def test_who_cannot_be_reached_failed() -> None:
+    """An unmanaged instance fails with SSM's reason, and the other 49 of its command get theirs."""
+    world = world_with(*many(50))
+    world.commands.unmanaged[instance_id(7)] = "SSM does not manage this instance"
+    assert world.respond(*many(50)) == set()
+    assert world.outcome(notice(7)) == (Outcome.FAILED, "SSM does not manage this instance")
+    assert sum(row.command_id is not None for row in world.notices.rows.values()) == 49
+
+
+def test_a_throttled_describe_is_tried_again() -> None:
+    """A describe that is throttled is repeated inside the time left."""
+    world = world_with(notice())
+    world.fleet.failures.plan("describe", THROTTLED, THROTTLED)
+    assert world.respond(notice()) == set()
+    assert (len(world.fleet.calls), world.commands.asked) == (3, [instance_id()])
+
+
+def test_a_describe_that_never_succeeds_in_time_failed() -> None:
+    """What EC2 would not describe until it was late has failed, with EC2's reason, and does not go back to the stream."""
+    world = world_with(notice(age=100))
+    world.fleet.failures.plan("describe", *[THROTTLED] * 99)
+    assert world.respond(notice(age=100)) == set()
+    assert world.outcome(notice(age=100)) == (Outcome.FAILED, str(THROTTLED))
+    assert 5 < len(world.fleet.calls) < 15
+
+
+def test_what_has_time_left_goes_back_to_the_stream() -> None:
+    """Where EC2 is out of reach to the end of the invocation, the notices in time are handed back, and the late one is closed."""
+    world = world_with(notice(1), notice(2, age=119))
+    world.time = 10
+    world.fleet.failures.plan("describe", *[THROTTLED] * 99)
+    assert world.respond(notice(1), notice(2, age=119)) == {notice(1).key}
+    assert world.outcome(notice(1))[0] is None
+    assert world.outcome(notice(2, age=119)) == (Outcome.FAILED, str(THROTTLED))
+
+
+def test_a_refused_describe_failed_at_once() -> None:
+    """A describe that EC2 refuses (no permission) fails the notices with EC2's sentence; trying again would not help."""
+    world = world_with(notice(1), notice(2))
+    world.fleet.failures.plan("describe", DENIED)
+    assert world.respond(notice(1), notice(2)) == set()
+    assert {world.outcome(notice(number)) for number in (1, 2)} == {(Outcome.FAILED, str(DENIED))}
+    assert len(world.fleet.calls) == 1
+
+
+def test_late_is_late_also_where_the_describe_failed() -> None:
+    """What arrived late stays late: a failure of others' describe is none of its own."""
+    world = world_with(notice(1), notice(2, age=130), notice(3, action=Action.HIBERNATE))
+    world.fleet.failures.plan("describe", DENIED)
+    world.respond(notice(1), notice(2, age=130), notice(3, action=Action.HIBERNATE))
+    assert world.outcome(notice(1))[0] is Outcome.FAILED
+    assert world.outcome(notice(2, age=130))[0] is Outcome.LATE
+    assert world.outcome(notice(3, action=Action.HIBERNATE))[0] is Outcome.LOGGED_ONLY
+
+
+def test_what_is_put_off_goes_back_to_the_stream() -> None:
+    """Instances that SSM's throttling left without a command are handed back, unanswered; the others keep theirs."""
+    world = world_with(*many(60))
+    world.time = 5
+    world.commands.failures.plan("ask_checkpoint", *[THROTTLED] * 99)
+    world.commands.failures.planned["ask_checkpoint"][1] = None
+    keys = world.respond(*many(60))
+    assert keys == {notice(number).key for number in range(50)}
+    assert [world.notices.of(notice(number)).command_id for number in (0, 59)] == [None, "command-1"]
+
+
+def test_an_answer_that_is_not_taken_is_written_again() -> None:
+    """An item that is too busy is written again, and its line is told once, when it is written."""
+    world = world_with(notice(1), notice(2), instances=[instance(1)])
+    world.notices.unwritable = {notice(1).key: 2, notice(2).key: 2}
+    assert world.respond(notice(1), notice(2)) == set()
+    assert world.notices.of(notice(1)).command_id == "command-1"
+    assert world.outcome(notice(2))[0] is Outcome.VANISHED
+    assert sorted(world.story.events) == [Happened.CHECKPOINT_ASKED, Happened.NOTICE_CLOSED]
+
+
+def test_an_answer_that_is_never_taken_goes_back_to_the_stream() -> None:
+    """What cannot be written to the end of the invocation is told as unwritten, and handed back; the others are not."""
+    world = world_with(notice(1), notice(2))
+    world.time = 5
+    world.notices.unwritable = {notice(1).key: 99}
+    assert world.respond(notice(1), notice(2)) == {notice(1).key}
+    (line,) = world.story.of(Happened.ANSWER_UNWRITTEN)
+    assert (line.instance_id, line.reason) == (instance_id(1), "ThrottlingError: the item is too busy")
+    assert world.notices.of(notice(2)).command_id == "command-1"
+
+
+def test_a_table_out_of_reach_holds_up_no_command() -> None:
+    """Where nothing can be written, every command is sent before anything is written again."""
+    world = world_with(*many(150))
+    world.notices.failures.plan("answer", *[THROTTLED] * 3)
+    assert world.respond(*many(150)) == set()
+    assert [sent.at for sent in world.commands.sent] == [NOW] * 3
+    assert all(row.command_id for row in world.notices.rows.values())
+
+
+def test_a_closed_notice_is_not_told_again() -> None:
+    """An outcome that came meanwhile (the instance ended) stands, and ours is not told."""
+    world = world_with(notice(), instances=[])
+    world.notices.put(Row(notice()))
+    world.notices.failures.plan("answer", THROTTLED)
+    world.clock = MeanwhileClock(world)
+    world.respond(notice())
+    assert world.outcome(notice())[0] is Outcome.MISSED
+    assert world.story.lines == []
+
+
+@dataclass(slots=True)
+class MeanwhileClock(FakeClock):
+    """A clock during whose first pause the instance's end is recorded."""
+
+    world: World = field(default_factory=World)
+
+    def __init__(self, world: World) -> None:
+        self.world, self.present, self.slept = world, NOW, []
+
+    def sleep(self, seconds_: float) -> None:
+        """Move on, and close the notice."""
+        self.world.notices.of(notice()).outcome = Outcome.MISSED
+        self.present += seconds(seconds_)
+
+
+def test_a_table_that_cannot_be_read_fails_the_batch() -> None:
+    """Without knowing what was done nothing is done: the invocation fails, and the stream delivers again."""
+    world = world_with(notice())
+    world.time = 2
+    world.notices.failures.plan("read", *[THROTTLED] * 99)
+    with pytest.raises(Unavailable):
+        world.respond(notice())
+    assert (world.fleet.calls, world.commands.tries) == ([], 0)
+
+
+def test_a_table_that_is_slow_to_read_is_read_again() -> None:
+    """A throttled read is repeated."""
+    world = world_with(notice())
+    world.notices.failures.plan("read", THROTTLED)
+    assert world.respond(notice()) == set()
+    assert world.commands.asked == [instance_id()]
+
+
+SUBJECTS = st.builds(notice, st.integers(0, 6), action=st.sampled_from(Action), age=st.sampled_from([0, 3, 118, 130, 650]))
+TROUBLE = st.lists(st.sampled_from([None, THROTTLED]), max_size=4)
+
+
+@given(
+    st.lists(SUBJECTS, max_size=15), TROUBLE, TROUBLE, TROUBLE, st.dictionaries(st.integers(0, 6), st.integers(1, 30)), st.sampled_from([1, 20, 140])
+)
+@settings(max_examples=80)
+def test_every_notice_is_answered_or_handed_back(
+    subjects: list[Notice],
+    describe: list[Exception | None],
+    ask: list[Exception | None],
+    answer: list[Exception | None],
+    unwritable: dict[int, int],
+    time: float,
+) -> None:
+    """Whatever happens, each notice has a command or an outcome, or goes back to the stream; none is both closed and asked by us."""
+    world = world_with(*subjects, instances=[instance(number, opted_in=number != 3) for number in range(5)])
+    world.time = time
+    world.fleet.failures.plan("describe", *describe)
+    world.commands.failures.plan("ask_checkpoint", *ask)
+    world.commands.unmanaged[instance_id(2)] = "SSM does not manage this instance"
+    world.notices.failures.plan("answer", *answer)
+    keys = {subject.key for subject in subjects}
+    world.notices.unwritable = {key: unwritable.get(number, 0) for number, key in enumerate(sorted(keys, key=lambda key: key.notice_id))}
+    again = world.respond(*subjects)
+    assert again <= keys
+    for key, row in world.notices.rows.items():
+        assert (row.record.is_answered, key in again) in ((True, False), (False, True))
+        assert not (row.command_id and row.outcome)
+    asked = [sent for sent in world.commands.asked if sent == instance_id(2)]
+    assert asked == []
+    assert {subject.kind for subject in subjects} <= set(NoticeKind)

@@ -1,0 +1,265 @@
+"""The functions as Lambda calls them: `functions/<name>/app.py`, real clients, and an AWS at the end of botocore's HTTP."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spot_responder.adapters.notices_table import to_item
+from spot_responder.adapters.story_log import FIELDS
+from spot_responder.domain.errors import ConfigurationError, Unavailable
+from spot_responder.domain.notices import Action, Notice, NoticeKind
+from spot_responder.wiring import parts
+from tests.examples import ACCOUNT, COMMAND_ID, REGION, instance_id, interruption_event, result_event, state_event
+from tests.fakes.aws import AwsOverHttp, described, ec2_error, json_error, ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.fakes.aws import Call, Reply
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ("record_notice", "respond_to_notices", "record_checkpoint", "record_instance_state")
+ENVIRONMENT = {
+    "NOTICES_TABLE": "notices",
+    "CHECKPOINT_DOCUMENT": "checkpoint",
+    "OPT_IN_TAG_KEY": "spot-responder:checkpoint",
+    "OPT_IN_TAG_VALUE": "enabled",
+    "REBALANCE_RESPONSE": "checkpoint",
+    "RETENTION_DAYS": "30",
+}
+NAMES = itertools.count()
+
+
+@dataclass
+class Context:
+    """Lambda's context object, with half a minute left."""
+
+    aws_request_id: str = "request-1"
+    left: int = 30_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the time left."""
+        return self.left
+
+
+@pytest.fixture(autouse=True)
+def _cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test as an execution environment starts: with variables, and nothing built yet."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    # Powertools keeps one logger, and its stream, for each name.
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", f"Function{next(NAMES)}")
+    for cached in (parts.settings, parts.clock, parts.story, parts.notices):
+        cached.cache_clear()
+    for name in FUNCTIONS:
+        import_module(f"spot_responder.wiring.{name}")._use_case.cache_clear()
+
+
+def invoke(name: str, event: object, context: Context | None = None) -> Any:
+    """Invoke a function."""
+    return import_module(f"functions.{name}.app").handler(event, context or Context())
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the lines that the function printed."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def fresh(number: int, *, age: float = 2, action: Action = Action.TERMINATE) -> Notice:
+    """Return a warning of a moment ago."""
+    time = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=age)
+    return Notice(NoticeKind.INTERRUPTION, action, instance_id(number), ACCOUNT, REGION, time, f"event-{number}")
+
+
+def stream(notices: Iterable[Notice | None]) -> dict[str, Any]:
+    """Return a stream batch, with a record of something else for None; sequence numbers count from 100."""
+    images = [to_item(notice) if notice else {"note": {"S": "of something else"}} for notice in notices]
+    return {"Records": [{"eventName": "INSERT", "dynamodb": {"SequenceNumber": str(100 + n), "NewImage": image}} for n, image in enumerate(images)]}
+
+
+def serve(aws: AwsOverHttp, notices: Iterable[Notice]) -> None:
+    """Let that AWS have these notices in its table, know every instance, and take every command."""
+    items = {notice.key.notice_id: to_item(notice) for notice in notices}
+    commands = itertools.count()
+
+    def read(call: Call) -> Reply:
+        keys = call.parameters["RequestItems"]["notices"]["Keys"]
+        return ok(Responses={"notices": [items[key["notice_id"]["S"]] for key in keys if key["notice_id"]["S"] in items]})
+
+    aws.always("dynamodb:BatchGetItem", read)
+    aws.always("dynamodb:BatchExecuteStatement", lambda call: ok(Responses=[{}] * len(call.parameters["Statements"])))
+    aws.always("ec2:DescribeInstances", lambda call: described(call.listed("InstanceId") or call.listed("Filter.1.Value")))
+    aws.always("ssm:SendCommand", lambda _: ok(Command={"CommandId": f"{next(commands):08x}-0000-4000-8000-000000000000"}))
+
+
+@pytest.mark.parametrize(("count", "commands"), [(1, 1), (100, 2), (1000, 20)])
+def test_the_calls_of_a_batch(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str], count: int, commands: int) -> None:
+    """A batch of opted-in notices makes one DescribeInstances, one SendCommand for each fifty, and no other call to EC2 or SSM."""
+    notices = [fresh(number) for number in range(count)]
+    serve(aws, notices)
+    assert invoke("respond_to_notices", stream(notices)) == {"batchItemFailures": []}
+    assert aws.counts("ec2", "ssm") == {"ec2:DescribeInstances": 1, "ssm:SendCommand": commands}
+    assert sorted(one for call in aws.of("ssm:SendCommand") for one in call.parameters["InstanceIds"]) == sorted(one.instance_id for one in notices)
+    lines = told(capsys)
+    assert [line["event"] for line in lines] == ["checkpoint_asked"] * count
+    assert all(2 <= line["seconds_since_event"] < 12 for line in lines)
+
+
+def test_the_calls_to_the_table(aws: AwsOverHttp) -> None:
+    """The answers of 100 notices go to the table in few calls: one read, and one write for each command's 25 items."""
+    notices = [fresh(number) for number in range(100)]
+    serve(aws, notices)
+    invoke("respond_to_notices", stream(notices))
+    assert aws.counts("dynamodb") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1}
+
+
+def test_a_vanished_instance_costs_one_call(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown id among a hundred costs one more describe, and the others are asked as if it were not there."""
+    notices = [fresh(number) for number in range(100)]
+    serve(aws, notices)
+    aws.once("ec2:DescribeInstances", ec2_error("InvalidInstanceID.NotFound", f"The instance ID '{instance_id(50)}' does not exist"))
+    assert invoke("respond_to_notices", stream(notices)) == {"batchItemFailures": []}
+    assert aws.counts("ec2", "ssm") == {"ec2:DescribeInstances": 2, "ssm:SendCommand": 2}
+    assert [line["instance_id"] for line in told(capsys) if line["outcome"] == "vanished"] == [instance_id(50)]
+
+
+def test_what_is_unfinished_is_named(aws: AwsOverHttp) -> None:
+    """What has to be delivered again is named by its first sequence number: Lambda delivers from there (ReportBatchItemFailures)."""
+    notices = [fresh(0, action=Action.HIBERNATE), None, *(fresh(number) for number in range(2, 6))]
+    serve(aws, [notice for notice in notices if notice])
+    aws.always("ssm:SendCommand", json_error("ThrottlingException", "Rate exceeded"))
+    assert invoke("respond_to_notices", stream(notices), Context(left=5_100)) == {"batchItemFailures": [{"itemIdentifier": "102"}]}
+
+
+def test_a_bad_record_is_not_delivered_again(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that is no notice is one line and done with."""
+    assert invoke("respond_to_notices", stream([None])) == {"batchItemFailures": []}
+    assert [line["event"] for line in told(capsys)] == ["input_rejected"]
+    assert aws.calls == []
+
+
+@pytest.mark.parametrize("event", [None, [], {}, "text", {"Records": 7}])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_event_at_all(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str], name: str, event: object) -> None:
+    """Whatever is no event is one line, and no call to AWS; the function does not fail."""
+    invoke(name, event)
+    assert [line["event"] for line in told(capsys)] == ["input_rejected"]
+    assert aws.calls == []
+
+
+def test_a_notice_is_recorded(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """record_notice makes one call, a conditional put, and prints one line that names its invocation."""
+    aws.always("dynamodb:PutItem", ok())
+    assert invoke("record_notice", interruption_event()) is None
+    assert aws.counts("dynamodb", "ec2", "ssm") == {"dynamodb:PutItem": 1}
+    assert aws.calls[0].parameters["Item"]["recorded_by"] == {"S": "request-1"}
+    (line,) = told(capsys)
+    assert list(line) == list(FIELDS)
+    assert (line["event"], line["request_id"]) == ("notice_received", "request-1")
+
+
+def test_a_warm_function_keeps_its_parts(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second invocation builds nothing again, and its line names its own request."""
+    aws.always("dynamodb:PutItem", ok())
+    invoke("record_notice", interruption_event())
+    before = parts.notices()
+    invoke("record_notice", interruption_event(2), Context("request-2"))
+    assert parts.notices() is before
+    assert [line["request_id"] for line in told(capsys)] == ["request-1", "request-2"]
+
+
+def asked(number: int = 1) -> dict[str, Any]:
+    """Return the item of a notice whose instance was asked."""
+    subject = Notice(
+        NoticeKind.INTERRUPTION, Action.TERMINATE, instance_id(number), ACCOUNT, REGION, datetime(2026, 11, 22, 9, 59, 50, tzinfo=UTC), "e"
+    )
+    return to_item(subject) | {"command_id": {"S": COMMAND_ID}}
+
+
+def test_a_failed_checkpoint_is_recorded(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """record_checkpoint finds the notice, reads the output of what failed, and closes it with exit status and last lines."""
+    aws.always("dynamodb:Query", ok(Items=[asked()]))
+    aws.always("dynamodb:UpdateItem", ok())
+    aws.always("ssm:GetCommandInvocation", ok(StatusDetails="Failed", ResponseCode=3, StandardErrorContent="disk full\n"))
+    invoke("record_checkpoint", result_event(status="Failed"))
+    assert aws.counts("dynamodb", "ssm") == {"dynamodb:Query": 1, "dynamodb:UpdateItem": 1, "ssm:GetCommandInvocation": 1}
+    (line,) = told(capsys)
+    assert (line["outcome"], line["reason"], line["seconds_since_event"]) == ("failed", "exit status 3: disk full", 10)
+
+
+def test_an_end_is_recorded(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """record_instance_state closes the notice of an instance that ended unsaved, and tells both."""
+    aws.always("dynamodb:Query", ok(Items=[asked()]))
+    aws.always("dynamodb:UpdateItem", ok())
+    invoke("record_instance_state", state_event())
+    assert [line["event"] for line in told(capsys)] == ["notice_closed", "instance_gone"]
+    assert aws.counts("dynamodb", "ec2", "ssm") == {"dynamodb:Query": 1, "dynamodb:UpdateItem": 2}
+
+
+def test_an_instance_without_notices_costs_one_read(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """Instances end all the time: one that had no notice is one read and no line."""
+    aws.always("dynamodb:Query", ok(Items=[]))
+    invoke("record_instance_state", state_event())
+    assert (told(capsys), aws.counts("dynamodb")) == ([], {"dynamodb:Query": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("record_notice", interruption_event()),
+        ("respond_to_notices", stream([fresh(1)])),
+        ("record_checkpoint", result_event()),
+        ("record_instance_state", state_event()),
+    ],
+)
+def test_bad_configuration_is_named(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, name: str, event: object) -> None:
+    """A missing variable and a missing table fail the invocation with a sentence that says which."""
+    for operation in ("PutItem", "BatchGetItem", "Query"):
+        aws.always(f"dynamodb:{operation}", json_error("ResourceNotFoundException", "Requested resource not found"))
+    with pytest.raises(ConfigurationError, match="NOTICES_TABLE is notices: there is no such table"):
+        invoke(name, event)
+    for cached in (parts.settings, parts.notices, import_module(f"spot_responder.wiring.{name}")._use_case):
+        cached.cache_clear()
+    monkeypatch.delenv("NOTICES_TABLE")
+    with pytest.raises(ConfigurationError, match="the environment variable NOTICES_TABLE is missing"):
+        invoke(name, event)
+
+
+def test_a_table_out_of_reach_fails_the_invocation(aws: AwsOverHttp) -> None:
+    """What Lambda is to try again fails: nothing is reported as done."""
+    aws.always("dynamodb:PutItem", json_error("InternalServerError", "oops", 500))
+    with pytest.raises(Unavailable):
+        invoke("record_notice", interruption_event())
+
+
+SHARED = {"clients", "notices_table", "story_log", "system_clock"}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("record_notice", set()),
+        ("respond_to_notices", {"ec2_fleet", "ssm_commands"}),
+        ("record_checkpoint", {"ssm_commands"}),
+        ("record_instance_state", set()),
+    ],
+)
+def test_a_cold_start_imports_only_what_it_uses(name: str, own: set[str]) -> None:
+    """A function imports the adapters that it uses and no others, and botocore without boto3."""
+    code = f"import json, sys, functions.{name}.app; print(json.dumps(sorted(sys.modules)))"
+    path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/responder'}"}
+    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=path).stdout)
+    prefix = "spot_responder.adapters."
+    assert {module.removeprefix(prefix) for module in modules if module.startswith(prefix)} == SHARED | own
+    assert "boto3" not in modules
+    assert "pydantic" not in modules
