@@ -105,7 +105,7 @@ class DynamoJobsTable:
                 TableName=self._table,
                 Key=_key(job_id),
                 UpdateExpression=expression,
-                ExpressionAttributeNames=_names(expression + (condition or "")),
+                ExpressionAttributeNames=_names(f"{expression} {condition or ''}"),
                 ExpressionAttributeValues={name: _typed(value) for name, value in given.items()},
                 ReturnValues="ALL_NEW",
                 **conditional,
