@@ -9,22 +9,20 @@ from dataclasses import dataclass
 class Attempt:
     """What the agent of one attempt wrote down about itself; None where it never came to it.
 
-    ``percent_found`` is the job's progress as the agent found it when it took over, last written at ``found_at``;
-    ``resumed_percent`` is the checkpoint that it went on from (0: from the start).
+    ``previous_percent`` is the job's progress as the agent found it when it took over, ``previous_stopped_at`` when its
+    predecessor stopped, or gave its last sign; ``resumed_percent`` is the checkpoint that it went on from (0: from the start).
     """
 
     number: int
     instance_id: str | None = None
-    percent_found: float | None = None
-    found_at: float | None = None
+    previous_percent: float | None = None
+    previous_stopped_at: float | None = None
     resumed_percent: float | None = None
     started_at: float | None = None
     notice_at: float | None = None
     notice_percent: float | None = None
-    safety_percent: float | None = None
     stopped_at: float | None = None
-    final_percent: float | None = None
-    stopped_because: str | None = None
+    stopped_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,6 @@ class Figures:
 
     attempts: int
     percent_at_notice: float | None
-    percent_saved_at_notice: float | None
     percent_resumed_from: float | None
     recomputed_percent: float
     recomputed_seconds: float
@@ -73,7 +72,6 @@ def figures_of(evidence: Evidence, plan: Plan) -> Figures:
     return Figures(
         attempts=evidence.job.attempts,
         percent_at_notice=_percent_at_notice(evidence, hand_overs),
-        percent_saved_at_notice=next((each.safety_percent for each in evidence.workers if each.notice_at is not None), None),
         percent_resumed_from=hand_overs[0].resumed if hand_overs else None,
         recomputed_percent=recomputed,
         recomputed_seconds=recomputed / 100 * plan.job_seconds,
@@ -97,8 +95,8 @@ def _last_sign(left: Attempt, right: Attempt, unsaved: tuple[Sample, ...]) -> Sa
     began, successor = left.started_at or 0.0, right.started_at or 0.0
     # A sample has the start of its second: the successor's own first ones must not pass for the predecessor's.
     seen = [s for s in unsaved if began - METRIC_RESOLUTION_SECONDS < s.time <= successor - METRIC_RESOLUTION_SECONDS]
-    found = [] if right.percent_found is None else [Sample(right.found_at or began, right.percent_found)]
-    told = [] if left.stopped_at is None else [Sample(left.stopped_at, left.final_percent or 0.0)]
+    found = [] if right.previous_percent is None else [Sample(right.previous_stopped_at or began, right.previous_percent)]
+    told = [] if left.stopped_at is None else [Sample(left.stopped_at, left.stopped_percent or 0.0)]
     signs = [Sample(began, left.resumed_percent or 0.0), *seen, *found, *told]
     stopped = left.stopped_at if left.stopped_at is not None else max(sign.time for sign in signs)
     return Sample(stopped, max(sign.percent for sign in signs))

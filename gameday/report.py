@@ -58,11 +58,9 @@ def _judgement(verdict: Verdict) -> str:
 def _rows(figures: Figures, plan: Plan) -> list[tuple[str, str]]:
     moment = "notice" if plan.experiment is Experiment.INTERRUPT else "instance's end"
     extra = None if figures.uninterrupted_seconds is None else figures.total_seconds - figures.uninterrupted_seconds
-    noticed = [("saved by the checkpoint at the notice", _percent(figures.percent_saved_at_notice))]
     return [
         ("attempts", f"{figures.attempts}"),
         (f"progress at the {moment}", _percent(figures.percent_at_notice)),
-        *(noticed if plan.experiment is Experiment.INTERRUPT else []),
         ("progress resumed from", _percent(figures.percent_resumed_from)),
         ("work done twice", _percent(figures.recomputed_percent)),
         ("", _seconds(figures.recomputed_seconds)),

@@ -67,16 +67,14 @@ def _attempt(item: Item) -> Attempt:
     return Attempt(
         number=int((_text(item, KEY) or "#0").rpartition("#")[2]),
         instance_id=_text(item, "instance_id"),
-        percent_found=_number(item, "percent_found"),
-        found_at=_number(item, "found_at"),
+        previous_percent=_number(item, "previous_percent"),
+        previous_stopped_at=_number(item, "previous_stopped_at"),
         resumed_percent=_number(item, "resumed_percent"),
         started_at=_number(item, "started_at"),
         notice_at=_number(item, "notice_at"),
         notice_percent=_number(item, "notice_percent"),
-        safety_percent=_number(item, "safety_percent"),
         stopped_at=_number(item, "stopped_at"),
-        final_percent=_number(item, "final_percent"),
-        stopped_because=_text(item, "stopped_because"),
+        stopped_percent=_number(item, "stopped_percent"),
     )
 
 

@@ -30,8 +30,8 @@ def interrupted(scale: float = 1.0) -> Evidence:
     def at(seconds: float) -> float:
         return BEGAN + seconds * scale
 
-    old = Attempt(1, OLD, 0.0, at(43), 0.0, at(44), at(184), 38.9, 38.8, at(224), 50.0, "handover")
-    new = Attempt(2, NEW, 50.0, at(224), 50.0, at(227), stopped_at=at(407), final_percent=100.0, stopped_because="finished")
+    old = Attempt(1, OLD, 0.0, at(43), 0.0, at(44), at(184), 38.9, at(224), 50.0)
+    new = Attempt(2, NEW, 50.0, at(224), 50.0, at(227), stopped_at=at(407), stopped_percent=100.0)
     machines = (Machine(OLD, at(2), "terminated", at(228)), Machine(NEW, at(186), "terminated", at(412)))
     unsaved = (*(Sample(at(second), (second - 44) / 3.6) for second in range(44, 220, 10)), Sample(at(407), 100.0))
     checkpointed = (Sample(at(44), 0.0), Sample(at(164), 33.3), Sample(at(184), 38.8), Sample(at(226), 50.0), Sample(at(407), 100.0))
@@ -41,7 +41,7 @@ def interrupted(scale: float = 1.0) -> Evidence:
 def terminated() -> Evidence:
     """Gone without notice at 38.6 % as the successor found it, last sign of work 182 s after the start; resumed from 33.3 %."""
     old = Attempt(1, OLD, 0.0, BEGAN + 43, 0.0, BEGAN + 44)
-    new = Attempt(2, NEW, 38.6, BEGAN + 182, 33.3, BEGAN + 232, stopped_at=BEGAN + 472, final_percent=100.0, stopped_because="finished")
+    new = Attempt(2, NEW, 38.6, BEGAN + 182, 33.3, BEGAN + 232, stopped_at=BEGAN + 472, stopped_percent=100.0)
     machines = (Machine(OLD, BEGAN + 2, "terminated", BEGAN + 184), Machine(NEW, BEGAN + 188, "terminated", BEGAN + 478))
     return Evidence(Execution(BEGAN, BEGAN + 473, "SUCCEEDED", events=40), Job("finished", 100.0, 2), (old, new), machines)
 

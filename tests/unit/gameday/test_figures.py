@@ -17,7 +17,7 @@ from tests.unit.gameday.scene import BEGAN, interrupted, plan, terminated
 def test_handed_over_in_good_order() -> None:
     """With both workers' own records, the figures are theirs, to the second."""
     figures = figures_of(interrupted(), plan())
-    assert (figures.attempts, figures.percent_at_notice, figures.percent_saved_at_notice) == (2, 38.9, 38.8)
+    assert (figures.attempts, figures.percent_at_notice) == (2, 38.9)
     assert (figures.percent_resumed_from, figures.recomputed_percent, figures.recomputed_seconds) == (50.0, 0.0, 0.0)
     assert figures.seconds_without_worker == pytest.approx(3)
     assert figures.total_seconds == pytest.approx(408)
@@ -118,7 +118,7 @@ def test_every_gap_and_every_loss_is_found(relay: list[tuple[float, float, float
             lost, gaps = lost + percent - resumed, gaps + gap
         started = time + gap
         time, percent = started + work, resumed + work
-        attempts.append(Attempt(number, None, None, None, resumed, started, stopped_at=time, final_percent=percent))
+        attempts.append(Attempt(number, None, None, None, resumed, started, stopped_at=time, stopped_percent=percent))
     evidence = Evidence(Execution(BEGAN, time, "SUCCEEDED"), Job("finished", 100.0, len(attempts)), tuple(reversed(attempts)))
     figures = figures_of(evidence, plan())
     assert figures.recomputed_percent == pytest.approx(lost, abs=1e-6)
@@ -135,8 +135,8 @@ numbers = st.none() | st.floats(-1e9, 1e10, allow_nan=False)
 def test_records_of_any_kind_give_figures(records: list[tuple[float | None, ...]], samples: list[tuple[float, float]]) -> None:
     """Records with holes or nonsense in them never fail the report, and never count as negative work or time."""
     attempts = tuple(
-        Attempt(number, None, found, found_at, resumed, started, stopped_at=stopped, final_percent=final)
-        for number, (found, found_at, resumed, started, stopped, final) in enumerate(records, start=1)
+        Attempt(number, None, found, previous_stopped_at, resumed, started, stopped_at=stopped, stopped_percent=final)
+        for number, (found, previous_stopped_at, resumed, started, stopped, final) in enumerate(records, start=1)
     )
     unsaved = tuple(Sample(time, percent) for time, percent in samples)
     evidence = Evidence(Execution(BEGAN, BEGAN + 1, "FAILED"), Job("failed", 0.0, len(attempts)), attempts, (), (), unsaved)
