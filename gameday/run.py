@@ -213,17 +213,21 @@ class GameDay:
     # Ending early
 
     def _stop(self) -> None:
-        """Stop what was started. A failure here is told and does not hide the reason for stopping."""
+        """Stop what was started and still runs. A failure here is told and does not hide the reason for stopping."""
         if self._experiment is not None:
             self._try(self._stop_experiment)
         if self._execution is not None:
             self._try(self._stop_job)
 
     def _stop_experiment(self) -> None:
+        if self.services.experiments.look(self._experiment or "").over:
+            return
         self.services.experiments.stop(self._experiment or "")
         self._tell(f"experiment {self._experiment} stopped")
 
     def _stop_job(self) -> None:
+        if self._ended():
+            return
         self.services.workflows.stop(self._execution or "", "The game day was ended early.")
         self._tell(f"execution {self._execution} stopped; its instances are being ended")
 
