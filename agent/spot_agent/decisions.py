@@ -41,6 +41,8 @@ LAST_WORD_SECONDS = 60.0
 EXPECTED_SECONDS = 900.0
 """How long it waits for the state machine to name its attempt."""
 GRACE_SECONDS = 1.0
+SIGNALLED = 128
+"""A greater exit status means that a signal ended the program: this plus the signal's number."""
 
 Steps = tuple[Step, ...]
 
@@ -63,7 +65,9 @@ def decide(known: Known, now: float) -> Steps:
 def pause(known: Known, now: float) -> float:
     """Return how many seconds the agent may sleep when nothing wakes it."""
     tick = READ_SECONDS.get(known.phase, 1.0 if known.phase is Phase.WORKING else HANDOVER_READ_SECONDS)
-    if known.phase is Phase.WORKING and known.notice is not None:
+    if known.exit_status is not None:
+        tick = min(tick, 0.1)
+    elif known.phase is Phase.WORKING and known.notice is not None:
         tick = min(tick, max(last_moment(known) - now, 0.05))
     return tick
 
@@ -216,11 +220,24 @@ def _claimed(known: Known, now: float) -> Steps:
 
 def _working(known: Known, now: float) -> Steps:
     if known.exit_status is not None:
-        return ()  # what follows from it is a fact, not a decision
+        return _ended(known, now)
     why = why_hand_over(known, now)
     if why:
         return (Step(Do.SAVE_FINAL, why),)
     return (*_deadline(known, now), *_saving(known, now), *_progress(known, now), *_record(known, now))
+
+
+def _ended(known: Known, now: float) -> Steps:
+    """Judge the end of the program.
+
+    A shutdown's SIGTERM may reach the program before it reaches the agent: for a moment, an end by a signal is not called a failure.
+    """
+    if known.exit_status == 0:
+        return (Step(Do.FINISH),)
+    if known.is_shutting_down:
+        return (Step(Do.SAVE_FINAL, "the instance shuts down"),)
+    by_signal = known.exit_status is not None and known.exit_status > SIGNALLED
+    return (Step(Do.FAIL),) if not by_signal or now - known.ended_at >= GRACE_SECONDS else ()
 
 
 def why_hand_over(known: Known, now: float) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 5.0
 LONGEST_STEP_SECONDS = 1.0
 """It looks up from its work at least so often."""
+NOT_DONE = 128 + signal.SIGTERM
+"""Exit status 0 would mean that the job is done."""
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 
 
@@ -54,7 +56,7 @@ class DemoJob:
             if number is not None:
                 self.save()
             if number == signal.SIGTERM:
-                return 0
+                return NOT_DONE
         self.save()
         return 0
 

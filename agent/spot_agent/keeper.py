@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0
+ENDED_BY_SIGTERM = 143
 SAVE_PATIENCE_SECONDS = 600.0
 """How long a program may take to save itself when it is not about to end: it may do so between two long steps."""
 
@@ -119,7 +120,7 @@ class CheckpointKeeper:
 
     def _save(self, order: Order) -> Outcome:
         began = time.time()
-        if order.do is Do.SAVE_FINAL and self._program.exit_status() is not None:
+        if order.do is Do.SAVE_FINAL and self._program.exit_status() == 0:
             return EndedByItself()
         try:
             captured = self._capture(order)
@@ -145,7 +146,13 @@ class CheckpointKeeper:
 
     def _capture_last(self, order: Order, name: str) -> Captured:
         """Stop the program's work for good and take what it has left."""
-        if self._program.can_save:
+        status = self._program.exit_status()
+        if status is not None:
+            if status != ENDED_BY_SIGTERM:
+                raise NotSaved(f"the program had ended with exit status {status}")
+            # A shutdown has told it to save and exit before the agent could.
+            saved = self._program.saved_percent()
+        elif self._program.can_save:
             self._program.saved_file.unlink(missing_ok=True)
             if not self._program.end(max(order.kill_at, time.time() + FIRST_RETRY_SECONDS)):
                 raise NotSaved("the program did not exit after SIGTERM and was killed")

@@ -18,6 +18,8 @@ PATIENCE_SECONDS = 8.0
 HASTE_SECONDS = 1.0
 GUESSED_CHECKPOINT_SECONDS = 3.0
 """How long a checkpoint takes, while none has been measured."""
+SHUTDOWN = "shutdown"
+"""The action of a notice that comes from the operating system and not from EC2."""
 SHUTDOWN_SECONDS = 25.0
 """What an operating system that goes down leaves its services, at least, before it kills them."""
 
@@ -58,6 +60,8 @@ class Do(enum.Enum):
     MARK_STOPPED = "write that this attempt has stopped"
     RECORD_ATTEMPT = "write the attempt's record"
     TELL_RESULT = "tell the state machine the result"
+    FINISH = "take the job for finished"
+    FAIL = "take the attempt for failed"
     LEAVE = "leave the job"
     STOP = "stop the instance"
 
@@ -164,6 +168,7 @@ class Known:
     trouble_at: float = NEVER
     percent: float = 0.0
     exit_status: int | None = None
+    ended_at: float = NEVER
     cause: str = ""
     owner_sign: tuple[object, ...] = ()
     owner_sign_at: float = NEVER
@@ -231,8 +236,8 @@ class Known:
     def noticed(self, action: str, deadline: float, now: float) -> Known:
         """An interruption notice was seen, by IMDS or by the hook; the earliest deadline counts, the first one asks for a checkpoint."""
         if self.notice is None:
-            seen = replace(self, notice=Notice(action, deadline, now), wanted_since=now)
-            return replace(seen, unrecorded={**self.unrecorded, "notice_at": now, "notice_percent": self.percent})
+            facts = {} if action == SHUTDOWN else {"notice_at": now, "notice_percent": self.percent}
+            return replace(self, notice=Notice(action, deadline, now), wanted_since=now, unrecorded={**self.unrecorded, **facts})
         if deadline < self.notice.deadline:
             return replace(self, notice=replace(self.notice, deadline=deadline))
         return self
@@ -243,7 +248,7 @@ class Known:
 
     def shut_down(self, now: float) -> Known:
         """The operating system (or a person) ends the agent: little time is left."""
-        return replace(self.noticed("shutdown", now + SHUTDOWN_SECONDS, now), is_shutting_down=True)
+        return replace(self.noticed(SHUTDOWN, now + SHUTDOWN_SECONDS, now), is_shutting_down=True)
 
     def began(self, do: Do, now: float) -> Known:
         """Something began in the background."""
@@ -266,9 +271,13 @@ class Known:
         """The program runs; its first checkpoint is due after ``interval`` seconds."""
         return replace(self, save_due_at=now + interval).entered(Phase.WORKING, now)
 
-    def ended(self, status: int, cause: str) -> Known:
-        """The program ended by itself."""
-        return replace(self, exit_status=status, cause=cause)
+    def ended(self, status: int, now: float) -> Known:
+        """The program ended by itself, or somebody other than this agent ended it."""
+        return replace(self, exit_status=status, ended_at=now)
+
+    def stopped(self, at: float, percent: float) -> Known:
+        """The program did its last work of this attempt."""
+        return replace(self, unrecorded={**self.unrecorded, "stopped_at": at, "stopped_percent": percent})
 
     def save_ended(self, saved: Saved, now: float) -> Known:
         """A save is done but for its record in the item."""

@@ -59,6 +59,8 @@ class Agent:
             Do.MARK_STOPPED: self._mark_stopped,
             Do.RECORD_ATTEMPT: self._record_attempt,
             Do.TELL_RESULT: self._tell_result,
+            Do.FINISH: self._finish,
+            Do.FAIL: self._fail,
             Do.LEAVE: self._leave,
             Do.STOP: self._stop,
         }
@@ -144,25 +146,9 @@ class Agent:
         if percent is not None:
             self.known = replace(self.known, percent=percent)
         status = self.ports.program.exit_status()
-        if status is not None:
-            self._program_ended(status, now)
-
-    def _program_ended(self, status: int, now: float) -> None:
-        """The program ended by itself: the job is finished, or the attempt has failed."""
-        self._abandon()
-        self.ports.program.kill()  # what it may have left behind
-        facts = {**self.known.unrecorded, "stopped_at": now, "stopped_percent": 100.0 if status == 0 else self.known.percent}
-        if status == 0:
-            self._tell("program ended", "The program has ended with exit status 0: the job is done")
-            self.known = replace(self.known.ended(0, ""), unrecorded=facts, percent=100.0, saved=None).entered(Phase.FINISHING, now)
-        else:
-            self.known = replace(self.known, unrecorded=facts)
-            self._fail(cause_of(status, self.ports.program.last_lines()), now)
-
-    def _fail(self, cause: str, now: float) -> None:
-        self._tell("attempt failed", f"The attempt has failed: {cause}", trouble=True)
-        self._abandon()
-        self.known = replace(self.known, cause=cause, saved=None).entered(Phase.FAILING, now)
+        if status is not None and self.known.exit_status is None:
+            self._abandon()
+            self.known = self.known.ended(status, now)
 
     def _take(self, do: Do, outcome: Outcome, now: float) -> None:
         """Take the outcome of what went on in the background."""
@@ -191,20 +177,19 @@ class Agent:
             self._tell("not saved", saved.note, trouble=True)
         if saved.stopped_at is not None:
             percent = saved.checkpoint.percent if saved.checkpoint else self.known.percent
-            facts = {**self.known.unrecorded, "stopped_at": saved.stopped_at, "stopped_percent": percent}
-            self.known = replace(self.known, unrecorded=facts)
+            self.known = self.known.stopped(saved.stopped_at, percent)
 
     def _went_wrong(self, do: Do, error: Exception, now: float) -> None:
         """What was begun in the background came to nothing."""
         if not isinstance(error, (CallFailed, NotSaved)):
             raise error
         if do is Do.RESTORE:
-            self._fail(f"the last checkpoint cannot be restored: {error}", now)
+            self._failed(f"the last checkpoint cannot be restored: {error}", now)
         elif do is Do.PREFETCH:
             # The restore will tell whether it matters.
             self.known = replace(self.known, has_prefetched=True)
         elif do is Do.SAVE_RESULT:
-            self._fail(f"the result cannot be saved: {error}", now)
+            self._failed(f"the result cannot be saved: {error}", now)
         else:
             self._tell("not saved", f"No checkpoint this time: {error}", trouble=True)
             self.known = self.known.save_failed(do, str(error), now)
@@ -287,13 +272,30 @@ class Agent:
         try:
             self.ports.program.start(self._job, self.known.me.attempt)
         except OSError as error:
-            self._fail(f"the program cannot be started: {error}", now)
+            self._failed(f"the program cannot be started: {error}", now)
             return
         started = self.ports.clock()
         percent = self.known.good.percent if self.known.good else 0.0
         facts = {**self.known.unrecorded, "started_at": started, "resumed_percent": percent}
         self.known = replace(self.known.started(started, self._interval), unrecorded=facts)
         self._tell("program started", f"The program runs, from {percent:.2f} % on", percent=percent)
+
+    # The program's end
+
+    def _finish(self, _step: Step, now: float) -> None:
+        self._tell("program ended", "The program has ended with exit status 0: the job is done")
+        self.ports.program.kill()  # what it may have left behind
+        known = replace(self.known.stopped(self.known.ended_at, 100.0), percent=100.0, saved=None)
+        self.known = known.entered(Phase.FINISHING, now)
+
+    def _fail(self, _step: Step, now: float) -> None:
+        self.known = self.known.stopped(self.known.ended_at, self.known.percent)
+        self._failed(cause_of(self.known.exit_status or 0, self.ports.program.last_lines()), now)
+
+    def _failed(self, cause: str, now: float) -> None:
+        self._tell("attempt failed", f"The attempt has failed: {cause}", trouble=True)
+        self._abandon()
+        self.known = replace(self.known, cause=cause, saved=None).entered(Phase.FAILING, now)
 
     # Saving
 
