@@ -59,6 +59,7 @@ class Figures:
     recomputed_percent: float
     recomputed_seconds: float
     seconds_without_worker: float
+    replacement_launched_seconds: float | None
     total_seconds: float
     uninterrupted_seconds: float | None
     history_events: int
@@ -76,6 +77,7 @@ def figures_of(evidence: Evidence, plan: Plan) -> Figures:
         recomputed_percent=recomputed,
         recomputed_seconds=recomputed / 100 * plan.job_seconds,
         seconds_without_worker=plan.scale.real(sum(each.gap for each in hand_overs)),
+        replacement_launched_seconds=_replacement_launched(evidence, plan),
         total_seconds=plan.scale.real(evidence.execution.ended_at - evidence.execution.started_at),
         uninterrupted_seconds=_uninterrupted(evidence, plan),
         history_events=evidence.execution.events,
@@ -113,6 +115,16 @@ def _percent_at_notice(evidence: Evidence, hand_overs: tuple[HandOver, ...]) -> 
 def _progress_at(time: float, evidence: Evidence) -> float | None:
     before = [sample for sample in evidence.unsaved if sample.time <= time]
     return max(before, key=lambda sample: sample.time).percent if before else None
+
+
+def _replacement_launched(evidence: Evidence, plan: Plan) -> float | None:
+    """From the first notice, or without one from the instance's end, to the launch of the next (EC2's ``LaunchTime``: whole seconds)."""
+    machines = sorted(evidence.machines, key=lambda machine: machine.launched_at)
+    notices = [attempt.notice_at for attempt in evidence.workers if attempt.notice_at is not None]
+    if len(machines) < 2 or not (notices or machines[0].ended_at):  # noqa: PLR2004 (one and its replacement)
+        return None
+    since = min(notices) if notices else machines[0].ended_at or 0.0
+    return plan.scale.real(max(0.0, machines[1].launched_at - since))
 
 
 def _uninterrupted(evidence: Evidence, plan: Plan) -> float | None:

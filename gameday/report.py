@@ -65,6 +65,7 @@ def _rows(figures: Figures, plan: Plan) -> list[tuple[str, str]]:
         ("work done twice", _percent(figures.recomputed_percent)),
         ("", _seconds(figures.recomputed_seconds)),
         ("time without a worker", _seconds(figures.seconds_without_worker)),
+        (f"replacement launched after the {moment}", _seconds(figures.replacement_launched_seconds)),
         ("total time", _seconds(figures.total_seconds)),
         ("uninterrupted run (work and one boot)", _seconds(figures.uninterrupted_seconds)),
         ("cost of the interruption", _seconds(extra)),

@@ -25,6 +25,21 @@ def test_handed_over_in_good_order() -> None:
     assert figures.history_events == 42
 
 
+def test_when_the_replacement_was_launched() -> None:
+    """Counted from the notice; without one from the end of the instance; with one instance only there is nothing to count."""
+    assert figures_of(interrupted(), plan()).replacement_launched_seconds == pytest.approx(2)
+    assert figures_of(terminated(), plan(Experiment.TERMINATE)).replacement_launched_seconds == pytest.approx(4)
+    alone = dataclasses.replace(interrupted(), machines=interrupted().machines[:1])
+    assert figures_of(alone, plan()).replacement_launched_seconds is None
+
+
+def test_a_launch_time_that_is_cut_to_seconds() -> None:
+    """EC2 tells whole seconds: a replacement that seems to come before its cause came at once."""
+    old, new = terminated().machines
+    cut = dataclasses.replace(terminated(), machines=(old, dataclasses.replace(new, launched_at=BEGAN + 183)))
+    assert figures_of(cut, plan(Experiment.TERMINATE)).replacement_launched_seconds == 0
+
+
 def test_gone_without_notice() -> None:
     """Of a worker that just died, the last sign counts: progress as the successor found it, when it was written."""
     figures = figures_of(terminated(), plan(Experiment.TERMINATE))
