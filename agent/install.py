@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import runpy
 import shlex
 import subprocess
 import sys
@@ -87,18 +88,19 @@ def install_service(home: Path) -> None:
 
 
 def start_detached(home: Path) -> None:
-    """Start the agent as a session of its own, which outlives this program; its lines go to ``agent.log``."""
+    """Be the agent, in a session of its own that outlives the user data; its lines go to ``agent.log``."""
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "agent.log").open("ab") as log:
-        subprocess.Popen(  # the agent itself
-            [sys.executable, "-m", "spot_agent"],
-            cwd=home,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    sys.stdout.flush()
+    if os.fork():
+        return
+    os.setsid()
+    os.chdir(home)
+    with (home / "agent.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        for stream, number in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(stream.fileno(), number)
+    # In this very process, since the user data has loaded botocore already: half of the agent's start.
+    sys.path.insert(0, str(HERE))
+    runpy.run_module("spot_agent", run_name="__main__")
 
 
 def _has_user() -> bool:
