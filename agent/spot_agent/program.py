@@ -82,10 +82,11 @@ class ChildProgram:
 
     def _listen(self, output: BinaryIO) -> None:
         """Keep the end of the program's output, and pass all of it on."""
-        while line := output.readline(LINE_BYTES):
-            self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
-            self._echo.write(line)
-            self._echo.flush()
+        with output:
+            while line := output.readline(LINE_BYTES):
+                self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self._echo.write(line)
+                self._echo.flush()
 
     def exit_status(self) -> int | None:
         """Return how the program ended; None before its start and while it runs."""
