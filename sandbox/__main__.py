@@ -1,4 +1,4 @@
-"""The sandbox's command line: ``python -m sandbox start | status | stop | env | demo``."""
+"""The sandbox's command line: ``python -m sandbox start | status | stop | env | containers | demo``."""
 
 import argparse
 import shlex
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sandbox.control import SandboxError, running, start, state_directory, stop
 from sandbox.environment import client_environment, client_unset
+from sandbox.relay import open_to_containers
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; return the exit status (0 done, 1 could not, 3 `status` of a sandbox that is down)."""
     options = _parser().parse_args(arguments)
-    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env, "demo": _demo}
+    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env, "containers": _containers, "demo": _demo}
     try:
         return commands[options.command](options)
     except SandboxError as error:
@@ -63,6 +64,12 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
+def _containers(options: argparse.Namespace) -> int:
+    endpoint = open_to_containers(state_directory(options.directory))
+    sys.stdout.write(f"Containers on this machine reach the sandbox at {endpoint} until it stops.\n")
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     # Imported here: `start`, `stop` and the others need neither boto3 nor Matplotlib.
     from sandbox.demo import play  # noqa: PLC0415
@@ -87,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
     commands.add_parser("status", parents=[where], help="say whether it runs, and where")
     commands.add_parser("stop", parents=[where], help="end it and every process it has started")
+    commands.add_parser("containers", parents=[where], help="let containers on this machine reach it, for `sam local invoke`")
     commands.add_parser("env", parents=[where], help="print the exports for eval: clients then speak to the sandbox")
     return parser
 

@@ -28,7 +28,7 @@ from sandbox.processes import end_processes, processes_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_DIRECTORY = REPOSITORY / ".sandbox"
 START_SECONDS = 90.0
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 _CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
 """The emulators that this very process has started, by id: whoever stops one of them reaps it."""
 

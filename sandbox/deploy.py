@@ -73,6 +73,13 @@ def outputs(cloudformation: Any, stack: str = STACK) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
 
+def functions(cloudformation: Any, stack: str = STACK) -> dict[str, str]:
+    """Return the names of a deployed stack's functions by their names in the template."""
+    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    chosen = (resource for resource in resources if resource["ResourceType"] == "AWS::Lambda::Function")
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in chosen}
+
+
 def _program(name: str) -> str:
     program = Path(sys.executable).parent / name
     if not program.exists():

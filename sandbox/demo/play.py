@@ -21,7 +21,7 @@ from sandbox.demo.figures import Record
 from sandbox.demo.picture import draw
 from sandbox.demo.scenario import Player
 from sandbox.demo.screen import Screen
-from sandbox.deploy import STACK, Sam, outputs
+from sandbox.deploy import STACK, Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
 from sandbox.story import Story
@@ -31,8 +31,8 @@ TIME_SCALE = 0.25
 WARNING_SECONDS = 120
 BURST_SECONDS = 1.2
 """Over how long the warnings are spread; all must be out within two seconds."""
-WARM_ENVIRONMENTS = 4
-"""How many environments of each function are started beforehand."""
+NOTICES_AT_ONCE = 4
+"""How many environments of RecordNotice are started beforehand; of the others one is."""
 END_SECONDS = 60.0
 """How long after the instances' end everything must have been told at the latest."""
 DEFAULT_DIRECTORY = control.DEFAULT_DIRECTORY / "demo"
@@ -144,9 +144,10 @@ class _Demonstration:
 
     def _warm(self) -> None:
         """Start environments with events that are none of the functions', so that the first notices find them warm."""
-        names = [name for name in functions(self.remote) for _ in range(WARM_ENVIRONMENTS)]
-        with self.screen.step("Warming the functions", "The functions are warm"), ThreadPoolExecutor(len(names)) as pool:
-            list(pool.map(lambda name: invoke(self.remote, name, {"Records": []}), names))
+        names = functions(self.remote.client("cloudformation"))
+        chosen = [*names.values(), *[names["RecordNotice"]] * (NOTICES_AT_ONCE - 1)]
+        with self.screen.step("Warming the functions", "The functions are warm"), ThreadPoolExecutor(len(chosen)) as pool:
+            list(pool.map(lambda name: invoke(self.remote, name, {"Records": []}), chosen))
 
     def _rebalance(self, players: Sequence[Player], story: Story) -> None:
         """Recommend, and wait until that has led to checkpoints: the interruptions come after."""
@@ -208,13 +209,6 @@ class _Demonstration:
 
 def _closed(story: Story, kind: str) -> list[Any]:
     return story.find(event="notice_closed", kind=kind)
-
-
-def functions(remote: Remote) -> list[str]:
-    """Return the names of the stack's functions."""
-    pages = remote.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
-    listed = (resource for page in pages for resource in page["StackResourceSummaries"])
-    return [resource["PhysicalResourceId"] for resource in listed if resource["ResourceType"] == "AWS::Lambda::Function"]
 
 
 def invoke(remote: Remote, function: str, event: Any) -> Any:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import control
-from sandbox.deploy import Sam, outputs
+from sandbox.deploy import Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
-from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, functions_of, unknown_id, wanted_of_pool
+from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, unknown_id, wanted_of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             sam = _deploy(state.endpoint, directory)
             launched = launching.result()
         fleet.await_ready(launched)
-        yield Deployed(remote, sam, outputs(remote.client("cloudformation")), functions_of(remote), fleet, launched)
+        stack = remote.client("cloudformation")
+        yield Deployed(remote, sam, outputs(stack), functions(stack), fleet, launched)
     finally:
         control.stop(directory)
 
@@ -53,14 +54,22 @@ def _deploy(endpoint: str, directory: Path) -> Sam:
 @pytest.fixture(scope="session")
 def act(deployed: Deployed) -> Act:
     """One instance of each sort, warned at the same moment and watched until its end."""
-    sorts = {"plain": PLAIN, "twice": PLAIN, "failing": FAILING, "endless": ENDLESS, "not opted in": NOT_OPTED_IN, "not managed": NOT_MANAGED}
+    sorts = {
+        "plain": PLAIN,
+        "twice": PLAIN,
+        "stopped": PLAIN,
+        "failing": FAILING,
+        "endless": ENDLESS,
+        "not opted in": NOT_OPTED_IN,
+        "not managed": NOT_MANAGED,
+    }
     instance_ids = {sort: deployed.one(wanted) for sort, wanted in sorts.items()}
     story, began = deployed.story(), time.time()
-    twice = instance_ids.pop("twice")
+    twice, stopped = instance_ids["twice"], instance_ids["stopped"]
     deployed.remote.interrupt([twice], copies=2)
-    deployed.remote.interrupt(instance_ids.values())
-    instance_ids |= {"twice": twice, "unknown": unknown_id()}
-    deployed.remote.interrupt([instance_ids["unknown"]])
+    deployed.remote.interrupt([stopped], "stop")
+    instance_ids["unknown"] = unknown_id()
+    deployed.remote.interrupt(set(instance_ids.values()) - {twice, stopped})
     gone = len(instance_ids) - 1
     story.wait(lambda told: len(told.find(event="instance_gone")) >= gone, 60, "the end of every instance")
     story.wait(lambda told: len(told.find(event="notice_closed")) >= len(instance_ids), 20, "an outcome for every notice")

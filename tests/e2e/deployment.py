@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sandbox.deploy import STACK
 from sandbox.environment import REGION
 from sandbox.fleet import Wanted
 from sandbox.story import Story
@@ -115,14 +114,6 @@ def unknown_id() -> str:
 def wanted_of_pool() -> list[Wanted]:
     """Return all instances to launch, each with a name of its own."""
     return [replace(wanted, name=f"{wanted.name}-{number}") for wanted, count in POOL.items() for number in range(count)]
-
-
-def functions_of(remote: Remote) -> dict[str, str]:
-    """Return the functions' names by their names in the template."""
-    resources = remote.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    return {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::Lambda::Function"
-    }
 
 
 @dataclass(frozen=True)

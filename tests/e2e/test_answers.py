@@ -43,15 +43,6 @@ def test_hibernate(deployed: Deployed) -> None:
     assert not deployed.calls(began, "ssm:SendCommand")
 
 
-def test_stop(deployed: Deployed) -> None:
-    """An instance that is to be stopped saves its work like one that is to be terminated; its story ends with stopped."""
-    instance_id, story = deployed.one(), deployed.story()
-    deployed.remote.interrupt([instance_id], "stop")
-    gone = story.await_line(event="instance_gone", instance_id=instance_id)
-    assert gone.fields["reason"] == "stopped"
-    assert story.find(event="notice_closed", instance_id=instance_id, outcome="saved")
-
-
 def test_rebalance_is_no_interruption(deployed: Deployed) -> None:
     """A rebalance recommendation alone takes a checkpoint, and the instance goes on."""
     instance_id, story = deployed.one(), deployed.story()

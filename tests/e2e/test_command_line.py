@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,31 +15,47 @@ from sandbox.control import REPOSITORY
 from sandbox.deploy import client_process_environment
 
 if TYPE_CHECKING:
-    from tests.e2e.deployment import Deployed
+    from tests.e2e.deployment import Act, Deployed
 
+SAMPLES: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("RespondToNotices", "new_notices", {"batchItemFailures": []}),
+    ("RecordCheckpoint", "checkpoint_succeeded", None),
+    ("RecordInstanceState", "instance_terminated", None),
+]
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 
 
 def test_experiment_leads_to_the_story(deployed: Deployed) -> None:
-    """An experiment as the FIS workshop makes it, started with `aws fis start-experiment`, leads to the story in `aws logs tail`."""
+    """An experiment as the FIS workshop makes it, started with `aws fis start-experiment`, leads to notice, asked, saved and gone."""
     instance_id, story = deployed.one(), deployed.story()
     deployed.remote.client("ec2").create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "Fis/Spot"}])
     made = json.loads(_aws(deployed, "fis", "create-experiment-template", "--cli-input-json", json.dumps(_experiment(deployed))))
-    _aws(
-        deployed,
-        "fis",
-        "start-experiment",
-        "--experiment-template-id",
-        made["experimentTemplate"]["id"],
-        "--tags",
-        "Name=FisWorkshopSpotInterruptTest",
-    )
+    template = made["experimentTemplate"]["id"]
+    _aws(deployed, "fis", "start-experiment", "--experiment-template-id", template, "--tags", "Name=FisWorkshopSpotInterruptTest")
     story.await_line(60, event="instance_gone", instance_id=instance_id)
-    tail = _aws(deployed, "logs", "tail", deployed.outputs["LogGroup"], "--since", "5m", "--format", "short")
-    lines = [json.loads(line.partition(" ")[2]) for line in tail.splitlines() if instance_id in line]
-    interruption = [line["event"] for line in lines if line["kind"] == "interruption"]
-    assert interruption == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]
-    assert any(line["event"] == "notice_received" and line["kind"] == "rebalance" for line in lines)
+    told = story.find(instance_id=instance_id, kind="interruption")
+    assert [line.fields["event"] for line in told] == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]
+    assert story.find(event="notice_received", kind="rebalance", instance_id=instance_id)
+
+
+def test_tail(act: Act, deployed: Deployed, aws_2: str) -> None:
+    """`aws logs tail` shows the story of an instance: one line of JSON for each thing that happened."""
+    # Versions before 2.13 do not know AWS_ENDPOINT_URL.
+    tail = _run(
+        deployed,
+        aws_2,
+        "--endpoint-url",
+        deployed.remote.endpoint,
+        "logs",
+        "tail",
+        deployed.outputs["LogGroup"],
+        "--since",
+        "30m",
+        "--format",
+        "short",
+    )
+    lines = [json.loads(line.partition(" ")[2]) for line in tail.splitlines() if act.instance_ids["plain"] in line]
+    assert [line["event"] for line in lines] == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]
 
 
 def test_describe_instances(deployed: Deployed) -> None:
@@ -45,6 +63,16 @@ def test_describe_instances(deployed: Deployed) -> None:
     query = "Reservations[].Instances[?InstanceLifecycle=='spot'].InstanceId[]"
     listed = json.loads(_aws(deployed, "ec2", "describe-instances", "--query", query, "--output", "json"))
     assert {one.instance_id for one in deployed.pool} <= set(listed)
+
+
+@pytest.fixture(scope="module")
+def aws_2() -> str:
+    """The program `aws` of version 2, the first that has `logs tail`; without, the test is skipped."""
+    for folder in os.get_exec_path():
+        program = Path(folder, "aws")
+        if program.exists() and "aws-cli/2" in subprocess.run([program, "--version"], check=False, capture_output=True, text=True).stdout:
+            return str(program)
+    pytest.skip("`aws logs tail` needs version 2 of AWS's command line, which is not on PyPI; there is none on the PATH")
 
 
 @pytest.fixture(scope="module")
@@ -58,40 +86,37 @@ def lambda_image() -> None:
         pytest.skip(f"`sam local invoke` needs a Docker daemon and the image {IMAGE}: {found.stderr.strip()}")
 
 
+@pytest.fixture(scope="module")
+def container_settings(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory, lambda_image: None) -> Path:
+    """``events/sandbox-env.json`` for this sandbox's port, the sandbox opened to containers."""
+    directory = str(deployed.sam.directory)
+    subprocess.run([sys.executable, "-m", "sandbox", "containers", "--directory", directory], check=True, capture_output=True, cwd=REPOSITORY)
+    settings = tmp_path_factory.mktemp("local") / "sandbox-env.json"
+    port = deployed.remote.endpoint.rpartition(":")[2]
+    settings.write_text(Path(REPOSITORY, "events", "sandbox-env.json").read_text().replace(":4566", f":{port}"))
+    return settings
+
+
 @pytest.mark.docker
-@pytest.mark.usefixtures("lambda_image")
 class TestLocalInvoke:
     """`sam local invoke <Function> -e events/<name>.json --config-env sandbox`."""
 
-    def test_record_notice(self, deployed: Deployed) -> None:
+    def test_record_notice(self, deployed: Deployed, container_settings: Path) -> None:
         """RecordNotice answers, and the notice of the sample is in the sandbox's table."""
         sample = _sample("spot_interruption_warning")
-        assert _invoke_locally(deployed, "RecordNotice", "spot_interruption_warning") is None
+        assert _invoke_locally(deployed, "RecordNotice", "spot_interruption_warning", container_settings) is None
         assert _notices(deployed, sample["account"], sample["region"], sample["detail"]["instance-id"])
 
-    @pytest.mark.parametrize("name", ["RespondToNotices", "RecordCheckpoint", "RecordInstanceState"])
-    def test_the_others(self, deployed: Deployed, name: str) -> None:
-        """Every sample of the other three functions is answered without an error."""
-        for sample in SAMPLES[name]:
-            answer = _invoke_locally(deployed, name, sample)
-            assert answer is None or answer == {"batchItemFailures": []}
+    @pytest.mark.parametrize(("function", "sample", "answer"), SAMPLES)
+    def test_the_others(self, deployed: Deployed, container_settings: Path, function: str, sample: str, answer: Any) -> None:
+        """The other three functions answer their samples."""
+        assert _invoke_locally(deployed, function, sample, container_settings) == answer
 
 
-SAMPLES: dict[str, list[str]] = {
-    "RespondToNotices": ["respond_to_notices"],
-    "RecordCheckpoint": ["record_checkpoint"],
-    "RecordInstanceState": ["record_instance_state"],
-}
-
-
-def _invoke_locally(deployed: Deployed, function: str, sample: str) -> Any:
-    command = ["sam", "local", "invoke", function, "--event", f"events/{sample}.json", "--config-env", "sandbox"]
+def _invoke_locally(deployed: Deployed, function: str, sample: str, settings: Path) -> Any:
+    command = ["local", "invoke", function, "--event", f"events/{sample}.json", "--config-env", "sandbox", "--env-vars", str(settings)]
     placed = ["--template", str(deployed.sam.template), "--config-file", str(REPOSITORY / "samconfig.toml")]
-    done = subprocess.run(
-        [*command, *placed], check=False, capture_output=True, text=True, cwd=REPOSITORY, env=client_process_environment(deployed.remote.endpoint)
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(_run(deployed, "sam", *command, *placed).strip().splitlines()[-1])
 
 
 def _sample(name: str) -> dict[str, Any]:
@@ -110,7 +135,12 @@ def _notices(deployed: Deployed, account: str, region: str, instance_id: str) ->
 
 
 def _aws(deployed: Deployed, *arguments: str) -> str:
-    done = subprocess.run(["aws", *arguments], check=False, capture_output=True, text=True, env=client_process_environment(deployed.remote.endpoint))
+    return _run(deployed, "aws", *arguments)
+
+
+def _run(deployed: Deployed, *command: str) -> str:
+    environment = client_process_environment(deployed.remote.endpoint)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

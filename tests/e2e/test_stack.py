@@ -41,7 +41,7 @@ def test_no_instance_as_dimension(deployed: Deployed) -> None:
     """No metric of ours has a dimension: an instance id as one would make a metric for each instance."""
     metrics = deployed.remote.client("cloudwatch").list_metrics(Namespace="SpotResponder")["Metrics"]
     assert metrics
-    assert [metric for metric in metrics if metric["Dimensions"]] == []
+    assert [metric for metric in metrics if metric.get("Dimensions")] == []
 
 
 def test_archive(deployed: Deployed) -> None:

@@ -77,6 +77,12 @@ def test_one_command_for_the_others(act: Act) -> None:
     assert all(len(act.lines(sort, event="checkpoint_asked")) == 1 for sort in ("plain", "twice", "failing", "endless"))
 
 
+def test_stopped(act: Act) -> None:
+    """An instance that is to be stopped saves its work like one that is to be terminated; its story ends with stopped."""
+    [closed], [gone] = act.lines("stopped", event="notice_closed"), act.lines("stopped", event="instance_gone")
+    assert (closed["action"], closed["outcome"], gone["reason"]) == ("stop", "saved", "stopped")
+
+
 def test_failing_hook(act: Act) -> None:
     """A hook that fails: the outcome is failed, with its exit status and the last lines of its output."""
     [closed] = act.lines("failing", event="notice_closed")
@@ -91,7 +97,7 @@ def test_hook_that_outlasts_the_instance(act: Act) -> None:
     assert closed["outcome"] == "missed"
 
 
-@pytest.mark.parametrize("sort", ["plain", "twice", "failing", "endless", "not opted in", "not managed", "unknown"])
+@pytest.mark.parametrize("sort", ["plain", "twice", "stopped", "failing", "endless", "not opted in", "not managed", "unknown"])
 def test_table_is_the_record(act: Act, deployed: Deployed, sort: str) -> None:
     """The item of each notice has the outcome and the reason that the story tells."""
     [item] = deployed.items(act.instance_ids[sort])
@@ -100,7 +106,7 @@ def test_table_is_the_record(act: Act, deployed: Deployed, sort: str) -> None:
 
 
 def test_calls_are_few(act: Act, deployed: Deployed) -> None:
-    """Seven notices together take one describe, and one more for the id that EC2 does not know."""
+    """Eight notices together take one describe, and one more for the id that EC2 does not know."""
     assert 1 <= len(deployed.calls(act.began, "ec2:DescribeInstances")) <= 4
 
 

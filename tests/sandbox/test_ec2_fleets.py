@@ -93,9 +93,22 @@ def test_targets_by_market(capacity: dict[str, Any], expected: dict[str, int]) -
     assert targets({"TargetCapacitySpecification": capacity}) == expected
 
 
-@pytest.mark.parametrize("change", [{"Type": "maintain"}, {"LaunchTemplateConfigs": []}, {"SpotOptions": {"AllocationStrategy": "x"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Type": "maintain"},
+        {"LaunchTemplateConfigs": []},
+        {"LaunchTemplateConfigs": [{"Overrides": [{"WeightedCapacity": 2}]}]},
+        {
+            "LaunchTemplateConfigs": [
+                {"Overrides": [{"InstanceRequirements": {}, "InstanceType": "m5.large"}, {"InstanceRequirements": {"VCpuCount": {}}}]}
+            ]
+        },
+        {"SpotOptions": {"AllocationStrategy": "x"}},
+    ],
+)
 def test_fleets_that_are_refused(change: dict[str, Any]) -> None:
-    """Other types, fleets without a template and unknown strategies are refused."""
+    """Other types, fleets without a template, weights, attributes instead of types, and unknown strategies are refused."""
     request = {"Type": "instant", "LaunchTemplateConfigs": [{}], "TargetCapacitySpecification": {"TotalTargetCapacity": 1}}
     check_fleet(request)
     with pytest.raises(ApiError):

@@ -224,8 +224,25 @@ def test_timeout_ends_the_whole_step(start: Callable[..., Running]) -> None:
     """A step that outlasts its timeout is killed with its children."""
     running = start()
     step = running.run("sleep 77 & sleep 77", timeout=0.2)[0]
-    assert (step["status"], step["code"]) == ("TimedOut", -1)
+    assert (step["status"], step["code"]) == ("TimedOut", 137)
     assert wait_until(lambda: not program.processes_of(running.mark))
+
+
+def test_background_process_that_holds_the_output_keeps_the_step_running(start: Callable[..., Running]) -> None:
+    """As with the SSM agent: a step lasts until nobody can write to its output any more."""
+    running = start()
+    assert running.run("echo out; sleep 77 &", timeout=0.3)[0]["status"] == "TimedOut"
+    step = running.run("echo out; sleep 77 > /dev/null 2>&1 &", timeout=SECONDS)[0]
+    assert (step["status"], step["stdout"]) == ("Success", "out\n")
+
+
+def test_step_that_a_signal_ends(start: Callable[..., Running]) -> None:
+    """A script that a signal ends has failed; one that ends with 137 counts as timed out."""
+    running = start()
+    step = running.run("kill -TERM $$")[0]
+    assert step["status"] == "Failed"
+    assert step["code"] in {-1, 143}  # what it is depends on whether the shell runs the script itself
+    assert running.run("exit 137")[0]["status"] == "TimedOut"
 
 
 def test_cancel_ends_the_step(start: Callable[..., Running]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from spot_sandbox.filter_pattern import FilterPattern, PatternError, number_at, text_at
 
 EVENT = json.dumps(

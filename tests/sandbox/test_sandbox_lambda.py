@@ -71,7 +71,12 @@ class Function:
 
     def lines(self, expected: int) -> list[dict[str, Any]]:
         """The first log events, as soon as there are as many as expected."""
-        return list(wait_for(lambda: found if len(found := self._events()) >= expected else None, DEADLINE, f"{expected} log events") or [])
+
+        def look() -> list[dict[str, Any]]:
+            found = self._events()
+            return found if len(found) >= expected else []
+
+        return wait_for(look, DEADLINE, f"{expected} log events")
 
     def _events(self) -> list[dict[str, Any]]:
         try:

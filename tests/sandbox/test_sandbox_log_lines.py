@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+
 from spot_sandbox.log_lines import LogFormat, Report, application_line, report_lines, start_lines
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123_000, tzinfo=UTC)

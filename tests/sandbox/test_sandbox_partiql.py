@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from spot_sandbox.partiql import StatementError, is_write, table_name, translate
 
 KEYS = ["pk", "sk"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import botocore.session
+
 from spot_sandbox.cloudformation.shapes import arguments_for
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+
 from spot_sandbox import stream_delivery
 from spot_sandbox.stream_delivery import Delivery, Discarded, Failure, Policy, Record, Success
 

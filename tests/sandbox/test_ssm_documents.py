@@ -34,6 +34,7 @@ def test_yaml_and_json_are_the_same() -> None:
         document() | {"mainSteps": []},
         document() | {"colour": "red"},
         document({"P": {"type": "Text"}}),
+        document({"P_Q": {"type": "String"}}),
         document({"P": {"type": "String", "allowedPattern": "("}}),
         document({"P": {"type": "String", "allowedValues": ["a"], "default": "b"}}),
         document({"P": {"type": "String", "interpolationType": "RAW"}}),
@@ -148,6 +149,12 @@ def test_timeout_may_be_a_parameter() -> None:
     content = document({"T": {"type": "String"}}, timeoutSeconds="{{ T }}")
     assert steps(content, values(content, {"T": ["110"]}))[0].seconds == 110
     assert steps(document(), {})[0].seconds == 3600
+
+
+@pytest.mark.parametrize("seconds", ["4", "172801", "soon", ""])
+def test_timeout_out_of_bounds_is_the_default(seconds: str) -> None:
+    """The agent takes 5 s to 48 hours and else its default of an hour."""
+    assert steps(document(timeoutSeconds=seconds), {})[0].seconds == 3600
 
 
 def test_total_timeout_is_delivery_and_execution() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def test_hooks_that_outlast_the_deadline_are_ended(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in errors.splitlines()] == ["10-save", "20-upload"]
     assert errors.count("did not end before the deadline, 20") == 2
     status, _, errors = stubborn.finish()
-    assert status == 137
+    assert status == 124
     assert "10-save: did not end before the deadline" in errors
 
 
@@ -290,3 +291,14 @@ def test_the_document_as_deployed() -> None:
     (step,) = document["mainSteps"]
     assert step["action"] == "aws:runShellScript"
     assert step["precondition"] == {"StringEquals": ["platformType", "Linux"]}
+
+
+def test_a_process_left_behind_holds_up_nobody(machine: Machine) -> None:
+    """A hook may leave a process behind that keeps its output open: SSM waits for the document's output, which ends with the document."""
+    machine.hook("10-daemon", "sleep 60 &", 'echo $! >>"$LOG"', "echo started")
+    started = time.monotonic()
+    status, output, _ = machine.run(word())
+    took = time.monotonic() - started
+    os.kill(int(machine.log[0]), signal.SIGKILL)
+    assert (status, output.splitlines()) == (0, ["started", "10-daemon: done"])
+    assert took < 30

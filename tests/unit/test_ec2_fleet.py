@@ -68,10 +68,18 @@ def test_nothing_to_describe(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
 
 
 def test_a_thousand_in_one_call(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
-    """One call takes 1,000 ids; 1,001 take two."""
-    aws.always(DESCRIBE, lambda call: described(call.listed("InstanceId")[:1]))
+    """One call takes 1,000 ids; 1,001 take two, the second by the filter."""
+    aws.always(DESCRIBE, named)
     fleet.describe(ids(1001))
-    assert [len(call.listed("InstanceId")) for call in aws.calls] == [1000, 1]
+    assert [len(call.listed("InstanceId")) for call in aws.calls] == [1000, 0]
+    assert aws.calls[1].listed("Filter.1.Value") == ids(1001)[1000:]
+
+
+def test_unknown_ids_cost_no_second_call(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
+    """Up to 200 ids are asked for by the filter that tolerates unknown ones: one call, whatever EC2 knows."""
+    aws.always(DESCRIBE, lambda call: described(call.listed("Filter.1.Value")[1:]))
+    assert list(fleet.describe(ids(200))) == ids(200)[1:]
+    assert [call.parameters["Filter.1.Name"] for call in aws.calls] == ["instance-id"]
 
 
 @pytest.mark.parametrize(
@@ -86,42 +94,26 @@ def test_unknown_ids_are_left_out(fleet: Ec2Fleet, aws: AwsOverHttp, code: str, 
     """The ids that EC2's error names, in the singular or the plural, are left out, and one more call serves the others."""
     aws.once(DESCRIBE, ec2_error(code, message))
     aws.always(DESCRIBE, named)
-    expected = [instance_id(number) for number in range(6) if number not in unknown]
-    assert list(fleet.describe(ids(6))) == expected
-    assert [call.listed("InstanceId") for call in aws.calls] == [ids(6), expected]
+    expected = [instance_id(number) for number in range(300) if number not in unknown]
+    assert list(fleet.describe(ids(300))) == expected
+    assert [call.listed("InstanceId") for call in aws.calls] == [ids(300), expected]
 
 
-def test_all_are_unknown(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
-    """Where no known id is left, there is no second call."""
-    aws.always(DESCRIBE, ec2_error(NOT_FOUND, f"The instance ID '{instance_id()}' does not exist"))
-    assert fleet.describe([instance_id()]) == {}
-    assert len(aws.calls) == 1
-
-
-@pytest.mark.parametrize("message", ["Some instances do not exist", f"The instance ID '{instance_id(99)}' does not exist"])
+@pytest.mark.parametrize("message", ["Some instances do not exist", f"The instance ID '{instance_id(999)}' does not exist"])
 def test_unknown_ids_that_are_not_named(fleet: Ec2Fleet, aws: AwsOverHttp, message: str) -> None:
-    """Where the error names none of our ids, the filter that tolerates unknown ids finds the others."""
+    """Where the error names none of our ids, the filter finds the others, 200 at a time."""
     aws.once(DESCRIBE, ec2_error(NOT_FOUND, message))
-    aws.always(DESCRIBE, described(ids(3)))
-    assert list(fleet.describe(ids(5))) == ids(3)
-    assert aws.calls[1].parameters["Filter.1.Name"] == "instance-id"
-    assert aws.calls[1].listed("Filter.1.Value") == ids(5)
+    aws.always(DESCRIBE, named)
+    assert len(fleet.describe(ids(450))) == 450
+    assert [len(call.listed("Filter.1.Value")) for call in aws.calls] == [0, 200, 200, 50]
 
 
 def test_ids_that_come_to_be_unknown_one_by_one(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
     """An EC2 that names one unknown id at a time is asked so three times, and by the filter then: there is no endless loop."""
     aws.once(DESCRIBE, *(ec2_error(NOT_FOUND, f"The instance ID '{instance_id(number)}' does not exist") for number in range(3)))
     aws.always(DESCRIBE, named)
-    assert list(fleet.describe(ids(9))) == ids(9)[3:]
-    assert [len(call.listed("InstanceId")) for call in aws.calls] == [9, 8, 7, 0]
-
-
-def test_the_filter_takes_two_hundred(fleet: Ec2Fleet, aws: AwsOverHttp) -> None:
-    """The filter is asked for 200 ids at a time."""
-    aws.once(DESCRIBE, ec2_error(NOT_FOUND, "Some instances do not exist"))
-    aws.always(DESCRIBE, named)
-    assert len(fleet.describe(ids(450))) == 450
-    assert [len(call.listed("Filter.1.Value")) for call in aws.calls] == [0, 200, 200, 50]
+    assert list(fleet.describe(ids(300))) == ids(300)[3:]
+    assert [len(call.listed("InstanceId")) for call in aws.calls] == [300, 299, 298, 0, 0]
 
 
 @pytest.mark.parametrize(

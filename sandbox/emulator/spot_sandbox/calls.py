@@ -28,9 +28,10 @@ _ERROR_STATUS = 400
 
 @dataclass(frozen=True)
 class Session:
-    """Whom an access key stands for. `function` is a Lambda function's name, if Lambda assumed the role for it."""
+    """Whom an access key stands for: a role, the AWS service that assumed it, if one did, and for Lambda the function."""
 
     principal: str
+    service: str | None = None
     function: str | None = None
 
 
@@ -72,32 +73,24 @@ class CallLog:
             return
         if context.operation.name == "AssumeRole" and response.status_code < _ERROR_STATUS:
             self._remember_session(context)
-        if _counts(context):
-            call = self._call(context, response)
+        session = self._session_of(context)
+        if not context.is_internal_call or session.service == "states":
+            call = _call(context, response, session)
             with self._lock:
                 self._calls.append(call)
 
-    def _call(self, context: RequestContext, response: Response) -> Call:
+    def _session_of(self, context: RequestContext) -> Session:
         key = extract_access_key_id_from_auth_header(context.request.headers)
-        session = self._sessions.get(key or "") or Session(f"arn:aws:iam::{context.account_id}:root")
-        return Call(
-            time=time.time(),
-            service=context.service.service_name if context.service else "",
-            operation=context.operation.name if context.operation else "",
-            principal=session.principal,
-            function=session.function,
-            access_key=key,
-            error=_error(context, response),
-            parameters=_plain(dict(context.service_request or {})),
-        )
+        return self._sessions.get(key or "") or Session(f"arn:aws:iam::{context.account_id}:root")
 
     def _remember_session(self, context: RequestContext) -> None:
         request = dict(context.service_request or {})
         credentials = dict(context.service_response or {}).get("Credentials")
         if not credentials:
             return
-        lambda_assumed = _service_principal(context) == "lambda"
-        session = Session(request["RoleArn"], request["RoleSessionName"] if lambda_assumed else None)
+        service = (context.internal_request_params or {}).get("service_principal")
+        function = request["RoleSessionName"] if service == "lambda" else None
+        session = Session(request["RoleArn"], service, function)
         with self._lock:
             self._sessions[credentials["AccessKeyId"]] = session
             if len(self._sessions) > _KEPT_SESSIONS:
@@ -115,12 +108,17 @@ def install() -> None:
     handlers.run_custom_response_handlers.append(call_log().observe)
 
 
-def _counts(context: RequestContext) -> bool:
-    return not context.is_internal_call or _service_principal(context) == "states"
-
-
-def _service_principal(context: RequestContext) -> str | None:
-    return (context.internal_request_params or {}).get("service_principal")
+def _call(context: RequestContext, response: Response, session: Session) -> Call:
+    return Call(
+        time=time.time(),
+        service=context.service.service_name if context.service else "",
+        operation=context.operation.name if context.operation else "",
+        principal=session.principal,
+        function=session.function,
+        access_key=extract_access_key_id_from_auth_header(context.request.headers),
+        error=_error(context, response),
+        parameters=_plain(dict(context.service_request or {})),
+    )
 
 
 def _error(context: RequestContext, response: Response) -> str | None:

@@ -25,6 +25,9 @@ def check_fleet(request: Json) -> None:
         raise ApiError("UnsupportedOperation", "The sandbox launches fleets of type 'instant' only")
     if not request.get("LaunchTemplateConfigs"):
         raise ApiError("MissingParameter", "The request must contain the parameter LaunchTemplateConfigs")
+    overrides = [override for config in request["LaunchTemplateConfigs"] for override in config.get("Overrides") or []]
+    if any(override.get("InstanceRequirements") or override.get("WeightedCapacity", 1) != 1 for override in overrides):
+        raise ApiError("UnsupportedOperation", "The sandbox launches fleets by InstanceType and whole instances only")
     strategy = (request.get("SpotOptions") or {}).get("AllocationStrategy", "lowest-price")
     if strategy not in STRATEGIES:
         raise ApiError("InvalidParameterValue", f"Value ({strategy}) for parameter AllocationStrategy is invalid.")

@@ -77,7 +77,11 @@ def _hex(digits: int = 17) -> str:
 
 
 class Lifecycle:
-    """All instances and Spot requests of the sandbox, in the order of their launch."""
+    """All instances and Spot requests of the sandbox, in the order of their launch.
+
+    `watchers` are called with each instance whose state, boot or agent has changed, under the lock; `listeners` with each
+    instance and what its machine has said, outside it.
+    """
 
     def __init__(self, ports: Ports, boot_seconds: float) -> None:
         """`boot_seconds` of true time pass from the launch until the operating system answers."""

@@ -38,6 +38,8 @@ TTL_HEADER = "x-aws-ec2-metadata-token-ttl-seconds"
 LONGEST_TOKEN_SECONDS = 21600
 OUTPUT_LIMIT = 24000
 ERROR_LIMIT = 8000
+KILLED = 137
+"""The exit code of a step that the agent had to kill."""
 
 
 class Metadata:
@@ -219,8 +221,11 @@ def read_start(path: str, limit: int) -> str:
 class Command:
     """One SSM command on this instance: its steps, one after the other, each a script run by ``sh``.
 
-    As the SSM agent does it: the script is written to a file and its output to files beside it, of which the first
-    24,000 and 8,000 characters are reported; a step that outlasts its timeout is killed with its process group.
+    As the SSM agent does it (agent/executers and agent/plugins/runscript of aws/amazon-ssm-agent): the script is written
+    to a file and its output to files beside it, of which the first 24,000 and 8,000 characters are reported. A step
+    lasts until its output is closed, so a process left in the background that keeps it open keeps the step running. A
+    step that outlasts its timeout, or is cancelled, is killed with its process group and has the exit code 137; one that
+    ends with 137 by itself counts as timed out, too.
     """
 
     def __init__(self, instance: "Instance", order: Json) -> None:
@@ -228,7 +233,7 @@ class Command:
         self.instance = instance
         self.order = order
         self.cancelled = threading.Event()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.woken = threading.Event()
 
     def run(self) -> None:
         """Run all steps and say how each ended."""
@@ -246,8 +251,7 @@ class Command:
     def cancel(self) -> None:
         """End the step that runs, and start no other."""
         self.cancelled.set()
-        if self.process is not None:
-            _kill_group(self.process)
+        self.woken.set()
 
     def _step(self, step: Json) -> Json:
         folder = f"{self.instance.root}/var/lib/amazon/ssm/{self.instance.id}/document/orchestration/{self.order['id']}/{step['name']}"
@@ -269,33 +273,66 @@ class Command:
     def _execute(self, step: Json, script: str, folder: str) -> tuple[str, int]:
         """Run the script; return the step's status and response code."""
         environment = {**self.instance.environment, **step["environment"]}
-        with open(f"{folder}/stdout", "wb") as out, open(f"{folder}/stderr", "wb") as err:  # noqa: PTH123
+        # The agent is a service whose working directory is /usr/bin.
+        directory = step["directory"] or f"{self.instance.root}/usr/bin"
+        with open(f"{folder}/stdout", "wb", 0) as out, open(f"{folder}/stderr", "wb", 0) as err:  # noqa: PTH123  costs import time
             try:
-                self.process = subprocess.Popen(
+                process = subprocess.Popen(
                     ["/bin/sh", "-c", script],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    env=environment,
-                    cwd=step["directory"] or self.instance.root,
-                    process_group=0,
-                )
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    env=environment, cwd=directory, process_group=0,
+                )  # fmt: skip
             except OSError as error:
                 err.write(f"failed to run commands: {error}".encode())
                 return "Failed", 1
-            return self._wait(self.process, step["timeout"])
+            pumps = [_start(_copy, process.stdout, out), _start(_copy, process.stderr, err)]
+            return self._wait(process, pumps, step["timeout"])
 
-    def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[str, int]:
-        try:
-            code = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            process.wait()
-            return "TimedOut", -1
+    def _wait(self, process: "subprocess.Popen[bytes]", pumps: list[threading.Thread], seconds: float) -> tuple[str, int]:
+        """Wait until the step has ended and closed its output, its time is up, or it is cancelled."""
+        self.woken.clear()
         if self.cancelled.is_set():
-            return "Cancelled", -1
-        # A script that a signal ended is 128 + signal to the shell that started it.
-        return ("Success", 0) if code == 0 else ("Failed", code if code > 0 else 128 - code)
+            self.woken.set()
+        ended = threading.Event()
+        _start(self._await_end, process, pumps, ended)
+        self.woken.wait(seconds)
+        if ended.is_set() and not self.cancelled.is_set():
+            return _outcome(process.returncode)
+        _kill_group(process)
+        process.wait()
+        return ("Cancelled" if self.cancelled.is_set() else "TimedOut"), KILLED
+
+    def _await_end(self, process: "subprocess.Popen[bytes]", pumps: list[threading.Thread], ended: threading.Event) -> None:
+        for pump in pumps:
+            pump.join()
+        process.wait()
+        ended.set()
+        self.woken.set()
+
+
+def _outcome(code: int) -> tuple[str, int]:
+    """Return status and response code of a step that ended by itself; what a signal ended has -1, as in Go."""
+    if code == 0:
+        return "Success", 0
+    if code == KILLED:
+        return "TimedOut", KILLED
+    return "Failed", max(code, -1)
+
+
+def _start(target: Any, *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def _copy(source: Any, sink: Any) -> None:
+    """Copy a step's output to its file until the last process that holds it open is gone."""
+    with source:
+        while data := source.read1(65536):
+            try:
+                sink.write(data)
+            except ValueError:
+                return  # the step was given up meanwhile: the agent, too, no longer listens
 
 
 def _executable(path: str, flags: int) -> int:
@@ -342,7 +379,7 @@ class Instance:
 
     def start(self) -> None:
         """Make the instance's folders, serve IMDS and boot in the background."""
-        for folder in ("root", "tmp", "usr/sbin", "var/log", "etc/spot-responder", "run/spot-responder"):
+        for folder in ("root", "tmp", "usr/bin", "usr/sbin", "var/log", "etc/spot-responder", "run/spot-responder"):
             os.makedirs(f"{self.root}/{folder}", exist_ok=True)  # noqa: PTH103
         self._install_shutdown()
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)

@@ -11,10 +11,12 @@ from typing import Any
 
 from localstack.aws.api import RequestContext, handler
 from localstack.aws.api.logs import (
+    AssociateKmsKeyRequest,
     DeleteQueryDefinitionRequest,
     DeleteQueryDefinitionResponse,
     DescribeQueryDefinitionsRequest,
     DescribeQueryDefinitionsResponse,
+    DisassociateKmsKeyRequest,
     FilterLogEventsRequest,
     FilterLogEventsResponse,
     InvalidParameterException,
@@ -68,9 +70,21 @@ class SpotLogsProvider(LogsProvider):
 
     @handler("PutMetricFilter", expand=False)
     def put_metric_filter(self, context: RequestContext, request: PutMetricFilterRequest) -> None:
-        """Store a metric filter; the pattern is checked first."""
+        """Store a metric filter, in the place of one of the same name; the pattern is checked first."""
         _check_pattern(request["filterPattern"])
+        filters = get_moto_logs_backend(context.account_id, context.region).filters
+        filters.metric_filters = [stored for stored in filters.metric_filters if not _is_the_same(stored, request)]
         call_moto(context)
+
+    @handler("AssociateKmsKey", expand=False)
+    def associate_kms_key(self, context: RequestContext, request: AssociateKmsKeyRequest) -> None:
+        """Note the key; nothing is encrypted here."""
+        self._group(context, request.get("logGroupName") or "").kms_key_id = request["kmsKeyId"]
+
+    @handler("DisassociateKmsKey", expand=False)
+    def disassociate_kms_key(self, context: RequestContext, request: DisassociateKmsKeyRequest) -> None:
+        """Forget the key."""
+        self._group(context, request.get("logGroupName") or "").kms_key_id = None
 
     @handler("PutQueryDefinition", expand=False)
     def put_query_definition(self, context: RequestContext, request: PutQueryDefinitionRequest) -> PutQueryDefinitionResponse:
@@ -96,6 +110,13 @@ class SpotLogsProvider(LogsProvider):
             raise ResourceNotFoundException(msg)
         return DeleteQueryDefinitionResponse(success=True)
 
+    @staticmethod
+    def _group(context: RequestContext, name: str) -> moto_logs.LogGroup:
+        group = get_moto_logs_backend(context.account_id, context.region).groups.get(name)
+        if group is None:
+            raise ResourceNotFoundException("The specified log group does not exist.")
+        return group
+
     def _saved(self, context: RequestContext) -> dict[str, dict[str, Any]]:
         return self._definitions.setdefault((context.account_id, context.region), {})
 
@@ -104,7 +125,7 @@ class SpotLogsProvider(LogsProvider):
         matching = [event for event in events if pattern.matches(event["message"])]
         for transformation in metric_filter["metricTransformations"]:
             data = list(_data(transformation, matching))
-            data += self._minutes.defaults(metric_filter["filterName"], transformation, events, data)
+            data += self._minutes.defaults((metric_filter["logGroupName"], metric_filter["filterName"]), transformation, events, data)
             _publish(context, transformation["metricNamespace"], data)
 
 
@@ -115,13 +136,14 @@ class _MinutesWithData:
         self._last: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
-    def defaults(self, name: str, transformation: Transformation, events: list[Event], data: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        key = (name, transformation["metricName"])
+    def defaults(
+        self, metric_filter: tuple[str, str], transformation: Transformation, events: list[Event], data: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         minute = max((event["timestamp"] // _MILLISECONDS_A_MINUTE for event in events), default=0)
         with self._lock:
-            needed = not data and "defaultValue" in transformation and self._last.get(key, -1) < minute
+            needed = not data and "defaultValue" in transformation and self._last.get(metric_filter, -1) < minute
             if data or needed:
-                self._last[key] = minute
+                self._last[metric_filter] = minute
         if not needed:
             return []
         return [_datum(transformation, float(transformation["defaultValue"]), events[-1]["timestamp"])]
@@ -159,6 +181,10 @@ def _publish(context: RequestContext, namespace: str, data: list[dict[str, Any]]
     client = connect_to(aws_access_key_id=context.account_id, region_name=context.region).cloudwatch
     for start in range(0, len(data), _DATA_A_CALL):
         client.put_metric_data(Namespace=namespace, MetricData=data[start : start + _DATA_A_CALL])
+
+
+def _is_the_same(stored: dict[str, Any], request: PutMetricFilterRequest) -> bool:
+    return (stored["logGroupName"], stored["filterName"]) == (request["logGroupName"], request["filterName"])
 
 
 def _check_pattern(pattern: str | None) -> None:

@@ -312,6 +312,8 @@ class Commands:
         environment = {
             "AWS_SSM_INSTANCE_ID": invocation.instance.id,
             "AWS_SSM_REGION_NAME": command.region,
+            "AWS_SSM_PLATFORM_NAME": "Amazon Linux",
+            "AWS_SSM_PLATFORM_VERSION": "2023",
             "SSM_COMMAND_ID": command.id,
         }
         steps = [

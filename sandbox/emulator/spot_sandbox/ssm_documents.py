@@ -19,7 +19,9 @@ type Parameters = dict[str, list[str]]
 
 DOCUMENT_BYTES = 64 * 1024
 STEP_SECONDS = 3600
-"""How long a step may run when its document does not say."""
+"""How long a step may run when its document does not say, or asks for less or more than the agent takes."""
+SHORTEST_STEP_SECONDS = 5
+LONGEST_STEP_SECONDS = 172800
 
 TYPES = {"String", "StringList", "Boolean", "Integer", "MapList", "StringMap"}
 
@@ -41,6 +43,8 @@ RUN_SHELL_SCRIPT: Json = {
 }
 """The document of that kind that AWS itself provides, as ``AWS-RunShellScript``."""
 
+NAME = re.compile(r"[A-Za-z0-9]+")
+"""The names of parameters that the SSM agent takes; it ignores all others."""
 REFERENCE = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\s*\}\}")
 
 
@@ -92,6 +96,8 @@ def _invalid(why: str) -> ApiError:
 
 
 def _check_definition(name: str, definition: Any) -> None:
+    if not NAME.fullmatch(name):
+        raise _invalid(f"the name of parameter {name} may have letters and digits only")
     if not isinstance(definition, dict) or definition.get("type") not in TYPES:
         raise _invalid(f"parameter {name} needs a type, one of {', '.join(sorted(TYPES))}")
     pattern = definition.get("allowedPattern")
@@ -228,11 +234,20 @@ def _step(document: Json, step: Json, parameters: Parameters, environment: dict[
         name=step["name"],
         # The agent joins the list to one script.
         script="\n".join(lines) + "\n" if runs else None,
-        seconds=float(inputs.get("timeoutSeconds") or STEP_SECONDS),
+        seconds=_seconds(inputs.get("timeoutSeconds")),
         directory=inputs.get("workingDirectory") or "",
         environment=environment,
         exit_on=_exit_on(inputs),
     )
+
+
+def _seconds(given: Any) -> float:
+    """Return how long a step may run; what is no number or out of bounds is the default, as the agent has it."""
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        return STEP_SECONDS
+    return seconds if SHORTEST_STEP_SECONDS <= seconds <= LONGEST_STEP_SECONDS else STEP_SECONDS
 
 
 def _exit_on(inputs: Json) -> tuple[str, ...]:

@@ -1,5 +1,98 @@
-"""Step Functions."""
+"""Step Functions: JSONata without Java, the error names of AWS, and waits in the sandbox's time.
+
+LocalStack evaluates JSONata in a Java machine that it would have to download; PyPI's jsonata-python takes its place. A
+string that reaches an expression as a variable is written as a JSON literal (LocalStack puts it between quotation
+marks as it is, so that one with a quotation mark in it breaks the expression, or becomes part of it).
+
+Wait states and the intervals between retries are multiplied by the time scale. Time-outs and heartbeats are not: what
+they wait for runs in its own time.
+"""
+
+import json
+import time
+from typing import Any
+
+from jsonata import Jsonata
+from localstack.services.stepfunctions.asl.component.common.retry import retrier_decl
+from localstack.services.stepfunctions.asl.component.common.string import string_expression
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service import (
+    state_task_service_aws_sdk,
+)
+from localstack.services.stepfunctions.asl.component.state.state_wait.wait_function.wait_function import WaitFunction
+from localstack.services.stepfunctions.asl.eval import states, variable_store
+from localstack.services.stepfunctions.asl.eval.environment import Environment
+from localstack.services.stepfunctions.asl.jsonata import jsonata as localstack_jsonata
+from localstack.services.stepfunctions.asl.jsonata import validations
+
+from spot_sandbox.settings import settings
+
+ERROR_NAMES = {
+    "cloudwatch": "CloudWatch",
+    "ec2": "Ec2",
+    "eventbridge": "EventBridge",
+    "fis": "Fis",
+    "lambda": "Lambda",
+    "s3": "S3",
+    "sns": "Sns",
+    "sqs": "Sqs",
+    "ssm": "Ssm",
+}
+"""How the errors of an AWS SDK integration begin: ``Ec2.Ec2Exception``, ``Ssm.ParameterNotFoundException``."""
 
 
 def install() -> None:
-    """Nothing yet."""
+    """Replace these parts of LocalStack."""
+    localstack_jsonata._eval_jsonata = evaluate  # noqa: SLF001 - LocalStack offers no hook here
+    for module in (states, variable_store):
+        module.encode_jsonata_variable_declarations = encode_variables
+    for module in (string_expression, validations):
+        module.eval_jsonata_expression = evaluate
+    state_task_service_aws_sdk._SERVICE_ERROR_NAMES.update(ERROR_NAMES)  # noqa: SLF001 - as above
+    WaitFunction._wait_interval = _wait  # noqa: SLF001 - as above
+    retrier_decl.time = _ScaledTime
+
+
+def evaluate(expression: str) -> Any:
+    """The value of a JSONata expression; raises LocalStack's `JSONataException`."""
+    try:
+        return plain(Jsonata.jsonata(expression).evaluate(None))
+    except Exception as error:
+        # The library has errors of several kinds; each means the same to the state machine.
+        raise localstack_jsonata.JSONataException("UNKNOWN", str(error)) from error
+
+
+def plain(value: Any) -> Any:
+    """The library's own lists as lists, and whole numbers as integers: Step Functions writes 2, not 2.0."""
+    match value:
+        case dict():
+            return {key: plain(member) for key, member in value.items()}
+        case list() | tuple():
+            return [plain(member) for member in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
+def encode_variables(bindings: dict[str, Any]) -> str:
+    """Variables as JSONata writes them: ``$a:="text";$b:={"c":1};``."""
+    return "".join(f"{name}:={_literal(value)};" for name, value in bindings.items())
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def _wait(self: WaitFunction, env: Environment, wait_seconds: float) -> None:  # noqa: ARG001 - takes the place of a method
+    deadline = time.monotonic() + settings().scaled(wait_seconds)
+    while env.is_running() and (remaining := deadline - time.monotonic()) > 0:
+        env.program_state_event.wait(remaining)
+
+
+class _ScaledTime:
+    """In the place of the module `time` where a retrier sleeps."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        """Sleep in the sandbox's time."""
+        time.sleep(settings().scaled(seconds))

@@ -1,6 +1,7 @@
 """Puts `spot_sandbox.stream_delivery` in the place of LocalStack's own handling of a stream's batches."""
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from localstack.services.lambda_.event_source_mapping.event_processor import (
 )
 from localstack.services.lambda_.event_source_mapping.pollers.dynamodb_poller import DynamoDBPoller
 from localstack.services.lambda_.event_source_mapping.pollers.poller import get_batch_item_failures
+from localstack.utils.batching import Batcher
 
 from spot_sandbox.stream_delivery import Delivery, Discarded, Failure, Policy, Record, Success
 
@@ -26,6 +28,7 @@ def install() -> None:
     EsmEventProcessor.generate_event_failure_context = _failure_context
     DynamoDBPoller.forward_events_to_target = _forward_events_to_target
     DynamoDBPoller.get_approximate_arrival_time = lambda _self, record: _arrival(record)
+    Batcher.add = _window_from_first(Batcher.add)
 
 
 def _with_bisection(get_esm_worker: Callable[[EsmWorkerFactory], EsmWorker]) -> Callable[[EsmWorkerFactory], EsmWorker]:
@@ -37,6 +40,20 @@ def _with_bisection(get_esm_worker: Callable[[EsmWorkerFactory], EsmWorker]) -> 
         return worker
 
     return get
+
+
+def _window_from_first(add: Callable[..., bool]) -> Callable[..., bool]:
+    """The batching window opens with the first record that is gathered; LocalStack's opens when the last one closed.
+
+    So after an idle time the first record went out alone and at once.
+    """
+
+    def add_records(self: Batcher[Any], records: Any, **options: Any) -> bool:
+        if records and not self.get_current_size():
+            self._last_batch_time = time.monotonic()
+        return add(self, records, **options)
+
+    return add_records
 
 
 def _failure_context(self: EsmEventProcessor, abort_condition: str, **details: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Instances from one DescribeInstances, however many: its ``InstanceIds`` take 1,000 (EC2 API, "DescribeInstances").
+"""Instances from one DescribeInstances, however many (EC2 API, "DescribeInstances").
 
-With ``InstanceIds``, one id that EC2 does not know fails the whole call, and the error names the ids; they are left
-out and the call made again. Should it not name them, the filter ``instance-id`` is the way: it tolerates unknown ids, but
-takes only 200 a call.
+Up to 200 ids go into the filter ``instance-id``, which takes no offence at an id that EC2 does not know any more. Beyond that,
+``InstanceIds`` take 1,000; there one unknown id fails the whole call, and the error names the ids; they are left out and the
+call made again. Should it not name them, it is the filter again, 200 at a time.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Ec2Fleet:
     def _known(self, instance_ids: Collection[str]) -> Iterator[Instance]:
         remaining = set(instance_ids)
         for _ in range(TRIES_BY_ID):
-            if not remaining:
-                return
+            if len(remaining) <= IDS_PER_FILTER:
+                break
             try:
                 answer = self.ec2.describe_instances(InstanceIds=sorted(remaining))
             except ClientError as error:

@@ -4,6 +4,7 @@ from localstack.services.cloudformation.resource_provider import ResourceProvide
 
 from spot_sandbox.cloudformation import mended_types, resource_types
 from spot_sandbox.cloudformation.iam_types import IAM_TYPES
+from spot_sandbox.cloudformation.states_types import STATES_TYPES
 
 RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {
     "AWS::CloudWatch::Alarm": mended_types.CloudWatchAlarm,
@@ -26,4 +27,5 @@ RESOURCE_TYPES: dict[str, type[ResourceProvider]] = {
     "AWS::SQS::QueuePolicy": mended_types.SqsQueuePolicy,
     "AWS::SSM::Document": resource_types.SsmDocument,
     **IAM_TYPES,
+    **STATES_TYPES,
 }

@@ -42,6 +42,7 @@ from localstack.utils.catalog.common import (
     CloudFormationResourcesSupportInLatest,
 )
 
+from spot_sandbox.cloudformation import rollback
 from spot_sandbox.cloudformation.registry import RESOURCE_TYPES
 
 type Status = CloudFormationResourcesSupportAtRuntime | CloudFormationResourcesSupportInLatest
@@ -55,7 +56,8 @@ def install() -> None:
     ResourceProviderExecutor.try_load_resource_provider = staticmethod(_ours_first(ResourceProviderExecutor.try_load_resource_provider))
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
-    NothingType.__hash__ = object.__hash__  # type: ignore[method-assign]
+    rollback.install()
+    NothingType.__hash__ = object.__hash__
     ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
         ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att
     )
@@ -108,7 +110,7 @@ def _has_changes(self: ChangeSet) -> bool:
     if self.update_model.node_template.change_type == ChangeType.UNCHANGED:
         return False
     deployed = self.stack
-    if deployed.status not in (StackStatus.CREATE_COMPLETE, StackStatus.UPDATE_COMPLETE):
+    if deployed.status not in (StackStatus.CREATE_COMPLETE, StackStatus.UPDATE_COMPLETE, StackStatus.UPDATE_ROLLBACK_COMPLETE):
         return True
     same_template = deployed.processed_template is not None and _text(deployed.processed_template) == _text(self.processed_template)
     return not (same_template and _values(deployed.resolved_parameters) == _values(self.resolved_parameters))

@@ -1,0 +1,125 @@
+"""The stack as its template describes it: as it is written, as SAM translates it, and as CloudFormation resolves it.
+
+``WRITTEN`` is template.yaml with the long names of the functions; ``TRANSLATED`` is what SAM's own translator makes of
+it, which is what is deployed. ``resolved`` puts in what CloudFormation knows: parameters' defaults, names, ARNs.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # SAM brings no types
+from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # likewise
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # likewise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
+ACCOUNT = "123456789012"
+PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws", "AWS::StackName": "spot-responder", "AWS::NoValue": None}
+NAMES = {"AWS::DynamoDB::Table": "TableName", "AWS::SSM::Document": "Name", "AWS::Logs::LogGroup": "LogGroupName"}
+"""The properties that CloudFormation's ``Ref`` returns, for the types whose names we set."""
+
+
+def _translated(written: dict[str, Any]) -> dict[str, Any]:
+    template = copy.deepcopy(written)
+    for resource in template["Resources"].values():
+        for place in ("CodeUri", "ContentUri"):
+            if place in resource.get("Properties", {}):
+                resource["Properties"][place] = "s3://bucket/key"
+    os.environ.setdefault("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"] or "")
+    stack: dict[str, Any] = Translator({}, Parser()).translate(template, {})
+    return stack
+
+
+WRITTEN: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+TRANSLATED = _translated(WRITTEN)
+PARAMETERS: dict[str, dict[str, Any]] = WRITTEN["Parameters"]
+RESOURCES: dict[str, dict[str, Any]] = TRANSLATED["Resources"]
+FUNCTIONS = tuple(name for name, resource in WRITTEN["Resources"].items() if resource["Type"] == "AWS::Serverless::Function")
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of the resources of a type, by logical id."""
+    return {name: resource.get("Properties", {}) for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def resolved(part: Any, parameters: Mapping[str, object] | None = None) -> Any:
+    """Return a part of the template with its functions resolved; ``AWS::NoValue`` removes what it stands for."""
+    values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()} | PSEUDO | dict(parameters or {})
+    return _Resolver(values).resolve(part)
+
+
+class _Resolver:
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def resolve(self, part: Any) -> Any:  # noqa: PLR0911  # one return for each function
+        match part:
+            case {"Ref": name}:
+                return self._ref(name)
+            case {"Fn::GetAtt": [name, attribute]}:
+                return f"{name}.{attribute}"
+            case {"Fn::GetAtt": str(name)}:
+                return name
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([^}]+)\}", lambda found: str(self._named(found[1])), text)
+            case {"Fn::If": [condition, yes, no]}:
+                return self.resolve(yes if self._holds(condition) else no)
+            case dict():
+                return {name: value for name, given in part.items() if (value := self.resolve(given)) is not None}
+            case list():
+                return [value for given in part if (value := self.resolve(given)) is not None]
+        return part
+
+    def _ref(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        resource = RESOURCES[name]
+        named = NAMES.get(resource["Type"])
+        return self.resolve(resource["Properties"][named]) if named else name
+
+    def _named(self, name: str) -> Any:
+        return name if "." in name else self._ref(name)
+
+    def _holds(self, condition: str) -> bool:
+        match WRITTEN["Conditions"][condition]:
+            case {"Fn::Not": [{"Fn::Equals": [left, right]}]}:
+                return bool(self.resolve(left) != self.resolve(right))
+        raise NotImplementedError(condition)
+
+
+def snake(name: str) -> str:
+    """Return a resource's name as its folder is called: ``record_notice`` for ``RecordNotice``."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    """Return EventBridge's rules, resolved, by logical id."""
+    return {name: resolved(rule) for name, rule in of_type("AWS::Events::Rule").items()}
+
+
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Return whether an EventBridge pattern of lists of exact values matches an event."""
+    return all(_matches(wanted, event.get(name)) for name, wanted in pattern.items())
+
+
+def _matches(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and matches(wanted, value)
+    if not all(isinstance(one, str) for one in wanted):
+        raise NotImplementedError(wanted)
+    return value in wanted
+
+
+def walk(part: Any) -> Iterator[Any]:
+    """Yield a part of the template and all parts within it."""
+    yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from walk(inner)

@@ -1,0 +1,158 @@
+"""The rules of the design that the resources keep."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.template.stack import FUNCTIONS, PARAMETERS, RESOURCES, TEMPLATE, TRANSLATED, WRITTEN, of_type, resolved, rules
+
+
+def test_one_key_for_an_account_and_region() -> None:
+    """The table's partition key is the account and Region, so that all its notices come down one shard."""
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert table["KeySchema"] == [{"AttributeName": "account_region", "KeyType": "HASH"}, {"AttributeName": "notice_id", "KeyType": "RANGE"}]
+    assert {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]} == {"account_region": "S", "notice_id": "S"}
+    assert "GlobalSecondaryIndexes" not in table
+
+
+def test_the_table_is_kept_safe() -> None:
+    """The table streams new images, is billed on demand, restores to a point in time, is encrypted, and forgets in time."""
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_all_functions_tell_one_story() -> None:
+    """Every function writes JSON lines of the application alone into the one log group: no START, END or REPORT between them."""
+    functions = of_type("AWS::Lambda::Function")
+    assert set(functions) == set(FUNCTIONS)
+    for function in functions.values():
+        assert resolved(function["LoggingConfig"]) == {
+            "LogGroup": "/aws/events/spotinterruptions",
+            "LogFormat": "JSON",
+            "ApplicationLogLevel": "INFO",
+            "SystemLogLevel": "WARN",
+        }
+
+
+def test_the_log_group_forgets_in_time() -> None:
+    """The log group is the parameter's, and keeps its lines as long as the parameter says."""
+    (group,) = of_type("AWS::Logs::LogGroup").values()
+    assert resolved(group, {"LogGroupName": "/else", "RetentionDays": 7}) == {"LogGroupName": "/else", "RetentionInDays": 7}
+
+
+def test_functions_run_on_python_313_without_alias() -> None:
+    """There is no alias and no version: with a shared layer, an alias would keep old code on a layer-only change."""
+    types = {resource["Type"] for resource in RESOURCES.values()}
+    assert not types & {"AWS::Lambda::Alias", "AWS::Lambda::Version"}
+    assert "AutoPublishAlias" not in str(WRITTEN)
+    assert {function["Runtime"] for function in of_type("AWS::Lambda::Function").values()} == {"python3.13"}
+
+
+def test_only_new_notices_come_in_one_batch() -> None:
+    """The stream brings INSERTs alone, as many as one describe takes, and hears which of them are to come again."""
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    assert [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]] == [{"eventName": ["INSERT"]}]
+    assert mapping["BatchSize"] == 1000
+    assert mapping.get("ParallelizationFactor", 1) == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert resolved(mapping["MaximumBatchingWindowInSeconds"]) == PARAMETERS["BatchingWindowSeconds"]["Default"] == 1
+
+
+def test_the_streams_limits_are_lambdas() -> None:
+    """Batch, window, age and retries are in the ranges that Lambda allows ("CreateEventSourceMapping")."""
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    window = PARAMETERS["BatchingWindowSeconds"]
+    assert 0 <= window["MinValue"] <= window["Default"] <= window["MaxValue"] <= 300
+    assert 1 <= mapping["BatchSize"] <= 10_000
+    assert 60 <= mapping["MaximumRecordAgeInSeconds"] <= 604_800
+    assert 0 < mapping["MaximumRetryAttempts"] <= 10_000
+
+
+def test_asynchronous_invocations_are_not_lost() -> None:
+    """Every function that EventBridge invokes is tried again and ends in the dead letters; limits as Lambda allows."""
+    configs = {resolved(one["FunctionName"]): one for one in of_type("AWS::Lambda::EventInvokeConfig").values()}
+    assert set(configs) == {"RecordNotice", "RecordCheckpoint", "RecordInstanceState"}
+    for config in configs.values():
+        assert 60 <= config["MaximumEventAgeInSeconds"] <= 21_600
+        assert config["MaximumRetryAttempts"] == 2
+        assert resolved(config["DestinationConfig"]) == {"OnFailure": {"Destination": "DeadLetters.Arn"}}
+
+
+def test_a_batch_that_fails_is_not_lost() -> None:
+    """What the stream could not bring, after its retries, lies in the dead letters."""
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    assert resolved(mapping["DestinationConfig"]) == {"OnFailure": {"Destination": "DeadLetters.Arn"}}
+
+
+def test_undelivered_events_are_not_lost() -> None:
+    """Every rule that invokes a function tries again for as long as EventBridge may, within its limits, and ends in the dead letters."""
+    functions = {f"{name}.Arn" for name in FUNCTIONS}
+    targets = [target for rule in rules().values() for target in rule["Targets"] if target["Arn"] in functions]
+    assert len(targets) == 4
+    for target in targets:
+        assert target["DeadLetterConfig"] == {"Arn": "DeadLetters.Arn"}
+        assert 60 <= target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 86_400
+        assert 0 < target["RetryPolicy"]["MaximumRetryAttempts"] <= 185
+    assert all(len(rule["Targets"]) <= 5 for rule in rules().values())
+
+
+def test_the_dead_letters_take_what_every_rule_sends() -> None:
+    """The queue's policy names each rule that has it as its dead-letter queue, and no other."""
+    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    (allowed,) = [statement for statement in resolved(policy["PolicyDocument"])["Statement"] if statement["Effect"] == "Allow"]
+    senders = {f"{name}.Arn" for name, rule in rules().items() if any("DeadLetterConfig" in target for target in rule["Targets"])}
+    assert set(allowed["Condition"]["ArnEquals"]["aws:SourceArn"]) == senders
+    assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
+
+
+def test_dead_letters_are_encrypted_and_kept() -> None:
+    """Dead letters are kept as long as SQS keeps anything, encrypted, and travel over TLS only."""
+    (queue,) = of_type("AWS::SQS::Queue").values()
+    assert (queue["MessageRetentionPeriod"], queue["SqsManagedSseEnabled"]) == (1_209_600, True)
+    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    assert any(statement["Effect"] == "Deny" and "aws:SecureTransport" in str(statement) for statement in policy["PolicyDocument"]["Statement"])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_time(name: str) -> None:
+    """A function may run for as long as Lambda allows; the one that has notices to answer, for longer than a notice has time."""
+    timeout = of_type("AWS::Lambda::Function")[name]["Timeout"]
+    assert (120 if name == "RespondToNotices" else 10) < timeout <= 900
+
+
+def test_a_failed_invocation_leaves_time_for_another() -> None:
+    """An event may wait for a try until its function has had all of them."""
+    for config in of_type("AWS::Lambda::EventInvokeConfig").values():
+        function = of_type("AWS::Lambda::Function")[resolved(config["FunctionName"])]
+        # Lambda waits one minute before the first retry and two before the second ("Asynchronous invocation").
+        assert config["MaximumEventAgeInSeconds"] > 3 * function["Timeout"] + 180
+
+
+def test_the_notification_is_optional() -> None:
+    """Without an address there is neither topic nor key nor rule; with one, all of them, and the alarms tell it."""
+    for name in ("Notifications", "NotificationKey", "NotificationsPolicy", "NotifyAtReceipt"):
+        assert RESOURCES[name]["Condition"] == "HasNotification"
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        assert resolved(alarm["AlarmActions"]) == []
+        assert resolved(alarm["AlarmActions"], {"NotificationEmail": "me@example.com"}) == ["Notifications"]
+
+
+def test_the_template_is_deployable() -> None:
+    """The template is under CloudFormation's limits for templates in S3: 1 MB, 500 resources, 200 outputs."""
+    assert TEMPLATE.stat().st_size < 1_000_000
+    assert len(RESOURCES) < 500
+    assert len(TRANSLATED["Outputs"]) < 200
+
+
+def test_outputs_are_described() -> None:
+    """Every output says what it is."""
+    for name, output in WRITTEN["Outputs"].items():
+        assert len(output["Description"]) > 10, name
