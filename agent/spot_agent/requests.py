@@ -94,8 +94,12 @@ def connected(folder: Path, seconds: float) -> socket.socket:
     """Return a connection to the agent that listens in ``folder``; raise OSError without one."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
-    with _short(folder) as address:
-        connection.connect(address)
+    try:
+        with _short(folder) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

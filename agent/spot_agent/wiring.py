@@ -83,6 +83,7 @@ def locked(folder: Path) -> TextIO:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        lock.close()
         raise Misconfigured(f"another agent runs on this instance: it holds {lock.name}") from error
     return lock
 

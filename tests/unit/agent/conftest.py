@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-for folder in (HERE.parents[2] / "agent", HERE):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+AGENT = str(Path(__file__).parents[3] / "agent")
+if AGENT not in sys.path:
+    sys.path.insert(0, AGENT)

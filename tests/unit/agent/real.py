@@ -103,7 +103,12 @@ class Site:
     def outcome(self) -> Outcome:
         """Return how what goes on in the background ends."""
         ended: list[tuple[int, Outcome]] = []
-        eventually(lambda: ended or ended.extend(self.keeper.outcomes()) or ended)
+
+        def has_ended() -> bool:
+            ended.extend(self.keeper.outcomes())
+            return bool(ended)
+
+        eventually(has_ended)
         return ended[0][1]
 
     def restore(self, newest: Checkpoint | None, before: Checkpoint | None = None) -> Outcome:

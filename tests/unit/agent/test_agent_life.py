@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from world import JOB_SECONDS, Instance, World
 
 from spot_agent.job import Checkpoint
+from tests.unit.agent.world import JOB_SECONDS, Instance, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def finished(world: World) -> bool:
@@ -15,7 +19,7 @@ def finished(world: World) -> bool:
     return world.result is not None
 
 
-def at_percent(percent: float) -> object:
+def at_percent(percent: float) -> Callable[[World], bool]:
     """Return whether a program has come so far."""
     return lambda world: any(instance.program.worked() >= percent for instance in world.instances if instance.is_alive)
 
@@ -23,13 +27,15 @@ def at_percent(percent: float) -> object:
 def working(world: World, percent: float = 10.0) -> Instance:
     """Return the first attempt's instance, with so much work done."""
     first = world.launch()
-    world.run(at_percent(percent))  # type: ignore[arg-type]
+    world.run(at_percent(percent))
     return first
 
 
 def done_twice(world: World) -> float:
     """Return the work done twice, in percent, by the attempts' own records."""
-    return sum(max(r["previous_percent"] - r["resumed_percent"], 0.0) for r in world.records.values() if "previous_percent" in r and "resumed_percent" in r)
+    return sum(
+        max(r["previous_percent"] - r["resumed_percent"], 0.0) for r in world.records.values() if "previous_percent" in r and "resumed_percent" in r
+    )
 
 
 def without_worker(world: World) -> float:
@@ -91,7 +97,7 @@ def test_work_goes_on_without_a_replacement_until_the_last_moment() -> None:
 
 def test_slow_checkpoints_begin_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last checkpoint begins as much earlier as checkpoints were measured to take."""
-    monkeypatch.setattr("world.SAVE_SECONDS", 20.0)
+    monkeypatch.setattr("tests.unit.agent.world.SAVE_SECONDS", 20.0)
     world = World(attempts_allowed=1)
     first = working(world, 40)
     first.warn()
@@ -110,9 +116,9 @@ def test_five_interruptions_two_of_them_while_booting() -> None:
     world.run(lambda world: len(world.instances) == 2)
     world.run_for(10)
     world.instances[1].warn()
-    world.run(at_percent(40))  # type: ignore[arg-type]
+    world.run(at_percent(40))
     for percent in (50, 70):
-        world.run(at_percent(percent))  # type: ignore[arg-type]
+        world.run(at_percent(percent))
         newest = world.instances[-1]
         newest.warn()
         world.run(lambda world, newest=newest: world.instances[-1] is not newest)  # type: ignore[misc]

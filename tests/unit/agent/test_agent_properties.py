@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from world import World
 
 from spot_agent.decisions import decide
 from spot_agent.job import Job
 from spot_agent.knowledge import Do, Known, Me, Notice, Phase
+from tests.unit.agent.world import World
 
 MISHAPS = ("warn", "die", "freeze", "table", "store", "wait")
 histories = st.lists(st.tuples(st.sampled_from(MISHAPS), st.integers(1, 150)), max_size=8)
@@ -34,7 +34,7 @@ def owners_in_order(world: World) -> list[int]:
     return [int(agent.removeprefix("agent")) for agent, what in world.writes if what in {"progress", "mark", "final", "claim", "deadline"}]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_job_always_finishes_and_no_earlier_attempt_writes(history: list[tuple[str, int]]) -> None:
     """Whatever befalls its instances, the job finishes, and an attempt never writes progress after a later one has."""
@@ -49,7 +49,7 @@ def test_job_always_finishes_and_no_earlier_attempt_writes(history: list[tuple[s
     world.run(lambda world: not any(instance.is_alive for instance in world.instances), 1200)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calm_histories)
 def test_notices_alone_never_cost_work(waits: list[int]) -> None:
     """However often instances are interrupted, also while they boot: with the notice in time, nothing is done twice."""

@@ -320,7 +320,9 @@ class FakeJobs:
     def announce_ready(self) -> Job:
         """Set ready, upwards only."""
         job = self._reach()
-        return self._write(job, "ready", job.attempt >= self.me.attempt and job.ready < self.me.attempt and job.status == RUNNING, ready=self.me.attempt)
+        return self._write(
+            job, "ready", job.attempt >= self.me.attempt and job.ready < self.me.attempt and job.status == RUNNING, ready=self.me.attempt
+        )
 
     def claim(self, seen_owner: int) -> Job:
         """Set the owner."""
