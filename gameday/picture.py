@@ -151,5 +151,5 @@ def _caption(figures: Figures, plan: Plan) -> str:
     moment = "notice" if plan.experiment is Experiment.INTERRUPT else "ended"
     return (
         f"{figures.attempts} attempts · {moment} at {percent(figures.percent_at_notice)}, resumed from {percent(figures.percent_resumed_from)} · "
-        f"{figures.recomputed_percent:.1f} % done twice · {figures.seconds_without_worker:.0f} s without a worker"
+        f"{figures.recomputed_percent:.1f} % done twice · {figures.seconds_without_worker:.1f} s without a worker"
     )
