@@ -1,8 +1,8 @@
-"""Cut botocore's model of EC2 down to what the application uses.
+"""Cut botocore's models of EC2 and SSM down to what the application uses.
 
     python layers/trim_models.py     # after a newer botocore; a test says when
 
-A cold start that reads the whole model, over 4 MB of JSON, spends more CPU on that than on importing all of our own code.
+A cold start that reads the whole model of EC2, over 4 MB of JSON, spends more CPU on that than on importing all of our own code.
 botocore looks for models in directories of the user's before its own ("Loader" in ``botocore/loaders.py``), so a small file of the
 same form is enough. It is made from the botocore that is installed; nothing in it is written by hand.
 """
@@ -22,7 +22,10 @@ from spot_responder.adapters.ec2_fleet import SHAPES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-OPERATIONS = ("DescribeInstances",)
+OPERATIONS = {
+    "ec2": ("DescribeInstances",),
+    "ssm": ("DescribeInstanceInformation", "GetCommandInvocation", "SendCommand"),
+}
 NOT_NEEDED = ("documentation", "enum")
 """What botocore neither serializes nor parses by."""
 
@@ -44,6 +47,8 @@ def trimmed(model: Model, operations: Collection[str], members: Mapping[str, Col
 
 def _bare(part: Any) -> Any:  # noqa: ANN401  # any part of a model
     """Return a part without what is not needed of it; the name of a member is not looked at."""
+    if isinstance(part, list):
+        return [_bare(one) for one in part]
     if not isinstance(part, dict):
         return part
     return {
@@ -58,21 +63,26 @@ def _chosen(shape: dict[str, Any], members: Collection[str] | None) -> dict[str,
 
 
 def _shapes_of(part: Any) -> Iterator[str]:  # noqa: ANN401  # any part of a model
-    """Yield the names of the shapes that a part refers to."""
+    """Yield the names of the shapes that a part refers to: its members', its elements', its errors'."""
     if isinstance(part, dict):
         if isinstance(part.get("shape"), str):
             yield part["shape"]
-        for value in part.values():
-            yield from _shapes_of(value)
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _shapes_of(one)
 
 
 def models() -> dict[Path, str]:
     """Return the text of each file that is to be under ``MODELS``."""
     loader = botocore.session.get_session().get_component("data_loader")
-    version = loader.determine_latest_version("ec2", "service-2")
-    whole = loader.load_service_model("ec2", "service-2", version)
-    text = json.dumps(trimmed(whole, OPERATIONS, SHAPES), indent=1) + "\n"
-    return {Path(MODELS) / "ec2" / version / "service-2.json": text}
+    texts = {}
+    for service, operations in OPERATIONS.items():
+        version = loader.determine_latest_version(service, "service-2")
+        whole = loader.load_service_model(service, "service-2", version)
+        members = SHAPES if service == "ec2" else {}
+        texts[Path(MODELS) / service / version / "service-2.json"] = json.dumps(trimmed(whole, operations, members), indent=1) + "\n"
+    return texts
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def _plugins() -> dict[str, str]:
         "DYNAMODB",
         "DYNAMODBSTREAMS",
         "EC2",
+        "EVENTS",
         "FIS",
         "LAMBDA",
         "LOGS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import strategies as st
@@ -15,7 +15,8 @@ JSON = st.recursive(
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=8), parts, max_size=3),
     max_leaves=6,
 )
-MOMENTS = st.datetimes(timezones=st.timezones() | st.none()).map(datetime.isoformat)
+OFFSETS = st.sampled_from([None, UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12, minutes=-30))])
+MOMENTS = st.datetimes(timezones=OFFSETS).map(datetime.isoformat)
 WORDS = st.sampled_from([instance_id(), "terminate", "stopped", "Success", COMMAND_ID, "i-\ud800", "\x00"])
 DETAILS = st.dictionaries(st.sampled_from(["instance-id", "instance-action", "state", "status", "command-id"]), WORDS | JSON)
 

@@ -118,11 +118,12 @@ class Agent:
     def _learn(self, now: float) -> None:
         for request in self.ports.requests.arrived():
             self._hear(request, now)
+        # First, since a save that finds the program ended is no failure.
+        if self.known.phase is Phase.WORKING:
+            self._watch_program(now)
         for number, outcome in self.ports.keeper.outcomes():
             if self.known.activity is not None and self.known.activity.number == number:
                 self._take(self.known.activity.do, outcome, now)
-        if self.known.phase is Phase.WORKING:
-            self._watch_program(now)
 
     def _hear(self, request: Request, now: float) -> None:
         """Take a request of the hook; it may be the first to know of an interruption."""
@@ -367,7 +368,7 @@ class Agent:
         me, job = self.known.me, self.known.job
         is_clean = job is not None and (job.owner, job.owner_id) == (me.attempt, me.agent_id)
         self.known = self.known.left(Leaving(why, now, result, is_clean=is_clean))
-        self._tell("leaves", f"This attempt has ended: {why}")
+        self._tell("leaves", f"This attempt has ended: {why}", trouble=not is_clean)
 
     def _tell_result(self, step: Step, _now: float) -> None:
         result, token = step.result or {}, self._job.token

@@ -15,7 +15,8 @@ from sandbox.story import Line
 INTERRUPTED = 15
 MOST_DESCRIBES = 4
 LONGEST_BURST_SECONDS = 2.0
-COMMAND_SECONDS = 5.0
+OUTCOMES = ("saved", "failed", "vanished", "not opted in", "late")
+"""What is told even where it did not happen; other outcomes only where they did."""
 
 type Item = Mapping[str, str]
 """An item of the notices table, its values without DynamoDB's types."""
@@ -45,7 +46,7 @@ def counted(record: Record) -> dict[str, Any]:
         "notices": len(record.items),
         "duplicates": sum(line.has(event="notice_repeated") for line in record.lines),
         "calls": dict(sorted(Counter(call.name for call in record.calls if call.function).items())),
-        "outcomes": dict(Counter(item.get("outcome", "open") for item in record.items).most_common()),
+        "outcomes": dict.fromkeys(OUTCOMES, 0) | Counter(item.get("outcome", "open") for item in record.items),
         "event_to_command_seconds": {
             "median": round(median(seconds), 3) if seconds else None,
             "worst": round(max(seconds), 3) if seconds else None,
@@ -126,29 +127,27 @@ class Bar:
 
 
 def bars(record: Record) -> list[Bar]:
-    """Return a bar for each interrupted instance, in the order of their names."""
-    return [_bar(player, record.lines, _zero(record.items)) for player in record.players if player.part.interrupted]
+    """Return a bar for each interrupted instance whose warning was told, in the order of their names."""
+    told = [(player, [line for line in record.lines if line.has(instance_id=player.instance_id)]) for player in record.players]
+    warned = [(player, mine, warning) for player, mine in told if (warning := _first(mine, event="notice_received", kind="interruption"))]
+    zero = min((_event_time(warning) for _, _, warning in warned), default=None)
+    return [_bar(player, mine, _event_time(warning), zero) for player, mine, warning in warned if zero]
 
 
-def _zero(items: Iterable[Item]) -> datetime:
-    return min(datetime.fromisoformat(item["event_time"]) for item in items if item["kind"] == "interruption")
-
-
-def _bar(player: Player, lines: Sequence[Line], zero: datetime) -> Bar:
-    mine = [line for line in lines if line.has(instance_id=player.instance_id)]
-    warning = _first(mine, event="notice_received", kind="interruption")
+def _bar(player: Player, mine: Sequence[Line], warned: datetime, zero: datetime) -> Bar:
     closed = _first(mine, event="notice_closed", kind="interruption")
     rebalance = _first(mine, event="notice_received", kind="rebalance")
-    assert warning is not None  # noqa: S101  `complaints` has counted the notices
+    asked, ended = _when(_first(mine, event="checkpoint_asked", kind="interruption"), zero), _when(closed, zero)
     return Bar(
         name=player.launched.name,
         instance_id=player.instance_id,
-        warned=(datetime.fromisoformat(warning.fields["event_time"]) - zero).total_seconds(),
-        rebalanced=(datetime.fromisoformat(rebalance.fields["event_time"]) - zero).total_seconds() if rebalance else None,
+        warned=(warned - zero).total_seconds(),
+        rebalanced=(_event_time(rebalance) - zero).total_seconds() if rebalance else None,
         rebalance_saved=_when(_first(mine, event="notice_closed", kind="rebalance"), zero),
         repeated=_first(mine, event="notice_repeated") is not None,
-        asked=_when(_first(mine, event="checkpoint_asked", kind="interruption"), zero),
-        closed=_when(closed, zero),
+        asked=asked,
+        # SSM tells whole seconds: what it saved in the very second of the command seems to have been saved before.
+        closed=max(ended, asked) if ended is not None and asked is not None else ended,
         outcome=closed.fields["outcome"] if closed else "open",
         reason=closed.fields["reason"] if closed else "",
         gone=_when(_first(mine, event="instance_gone"), zero),
@@ -159,9 +158,13 @@ def _first(lines: Iterable[Line], **wanted: Any) -> Line | None:
     return next((line for line in lines if line.has(**wanted)), None)
 
 
+def _event_time(line: Line) -> datetime:
+    return datetime.fromisoformat(line.fields["event_time"])
+
+
 def _when(line: Line | None, zero: datetime) -> float | None:
     """Return when that happened of which a line tells: it is the notice's own time and the seconds since."""
     if line is None:
         return None
-    happened = datetime.fromisoformat(line.fields["event_time"]) + timedelta(seconds=line.fields["seconds_since_event"])
+    happened = _event_time(line) + timedelta(seconds=line.fields["seconds_since_event"])
     return (happened - zero).total_seconds()

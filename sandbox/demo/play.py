@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from sandbox import control
 from sandbox.control import SandboxError
 from sandbox.demo import figures, scenario
@@ -29,7 +31,7 @@ from sandbox.waiting import TooLong
 
 TIME_SCALE = 0.25
 WARNING_SECONDS = 120
-BURST_SECONDS = 1.2
+BURST_SECONDS = 1.6
 """Over how long the warnings are spread; all must be out within two seconds."""
 NOTICES_AT_ONCE = 4
 """How many environments of RecordNotice are started beforehand; of the others one is."""
@@ -236,14 +238,15 @@ def dead_letters(remote: Remote, queue_url: str) -> int:
 def _write(record: Record, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "demo.json").write_text(json.dumps(figures.counted(record), indent=2) + "\n")
-    draw(figures.bars(record), WARNING_SECONDS * TIME_SCALE, out / "demo.png")
+    if bars := figures.bars(record):
+        draw(bars, WARNING_SECONDS * TIME_SCALE, out / "demo.png")
 
 
 def main(options: Options) -> int:
     """Run the demonstration for the command line; return the exit status."""
     try:
         return play(options)
-    except SandboxError as error:
+    except (SandboxError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:

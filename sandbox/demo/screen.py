@@ -87,5 +87,7 @@ def _outcome_rows(record: Record, outcome: str, number: int) -> Iterator[tuple[s
     if outcome == "saved":
         yield label, str(number), f"{len(record.frames)} instances have theirs on the volume"
         return
+    if number == 0:
+        yield label, "0", ""
     for index, (reason, times) in enumerate(reasons(record.items, outcome).items()):
         yield "" if index else label, str(times), reason

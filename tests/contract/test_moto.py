@@ -91,8 +91,8 @@ class TestSsmCommands(CommandsCases):
     @classmethod
     def reach(cls) -> Reach:
         """Return commands by our document, as CloudFormation creates it."""
-        ssm = client("ssm")
+        ssm = boto3.client("ssm")
         ssm.create_document(
             Name="checkpoint", DocumentType="Command", DocumentFormat="YAML", Content=yaml.safe_dump(deployed({"CheckpointCommand": "save"}))
         )
-        return Reach(SsmCommands(ssm, "checkpoint"), ["i-00000000000000001", "i-00000000000000002"], "i-00000000000000009")
+        return Reach(SsmCommands(client("ssm"), "checkpoint"), ["i-00000000000000001", "i-00000000000000002"], "i-00000000000000009")

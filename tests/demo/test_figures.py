@@ -93,7 +93,7 @@ def test_figures() -> None:
         "notices": 20,
         "duplicates": 1,
         "calls": {"ec2:DescribeInstances": 1, "ssm:SendCommand": 2},
-        "outcomes": {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1},
+        "outcomes": {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1, "late": 0},
         "event_to_command_seconds": {"median": 2, "worst": 2},
     }
 
@@ -142,6 +142,14 @@ def test_bars() -> None:
     assert (first.rebalanced, first.rebalance_saved, first.warned, first.asked, first.closed, first.gone) == (-8, -5, 0, 2, 4, 31)
     assert (forgotten.outcome, forgotten.rebalanced, forgotten.asked, forgotten.gone) == ("vanished", None, None, None)
     assert by_name["render-06"].repeated
+
+
+def test_nothing_happened() -> None:
+    """Where nothing was told there are complaints and no bars, not an error."""
+    nothing = record(lines=[], items=[], calls=[], frames={})
+    assert bars(nothing) == []
+    assert "There should be 20 notices, and there are 0." in complaints(nothing)
+    assert counted(nothing)["event_to_command_seconds"] == {"median": None, "worst": None}
 
 
 def test_picture(tmp_path: Any) -> None:

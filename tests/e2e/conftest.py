@@ -6,7 +6,6 @@ and stay two minutes.) All instances that the tests will ask for are launched wh
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PL
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sandbox.story import Story
 
 TIME_SCALE = 0.1
 
@@ -64,13 +65,18 @@ def act(deployed: Deployed) -> Act:
         "not managed": NOT_MANAGED,
     }
     instance_ids = {sort: deployed.one(wanted) for sort, wanted in sorts.items()}
-    story, began = deployed.story(), time.time()
+    story = deployed.story()
     twice, stopped = instance_ids["twice"], instance_ids["stopped"]
     deployed.remote.interrupt([twice], copies=2)
     deployed.remote.interrupt([stopped], "stop")
     instance_ids["unknown"] = unknown_id()
     deployed.remote.interrupt(set(instance_ids.values()) - {twice, stopped})
-    gone = len(instance_ids) - 1
-    story.wait(lambda told: len(told.find(event="instance_gone")) >= gone, 60, "the end of every instance")
-    story.wait(lambda told: len(told.find(event="notice_closed")) >= len(instance_ids), 20, "an outcome for every notice")
-    return Act(instance_ids, story, began)
+    ending = set(instance_ids.values()) - {instance_ids["unknown"]}
+    story.wait(lambda told: ending <= _about(told, "instance_gone"), 60, "the end of every instance")
+    story.wait(lambda told: set(instance_ids.values()) <= _about(told, "notice_closed"), 20, "an outcome for every notice")
+    return Act(instance_ids, story)
+
+
+def _about(story: Story, event: str) -> set[str]:
+    """Return the instances of which such a line tells."""
+    return {line.fields["instance_id"] for line in story.find(event=event)}

@@ -83,6 +83,19 @@ class Deployed:
         """Return the calls that the stack's functions made since then, of these names (``ssm:SendCommand``)."""
         return [call for call in self.remote.calls(since) if call.function and call.name in names]
 
+    def metric(self, name: str) -> float:
+        """Return the sum of one of our metrics over the last half hour."""
+        now = datetime.now(UTC)
+        answer = self.remote.client("cloudwatch").get_metric_statistics(
+            Namespace="SpotResponder",
+            MetricName=name,
+            StartTime=now - timedelta(minutes=30),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Sum"],
+        )
+        return float(sum(point["Sum"] for point in answer["Datapoints"]))
+
     def dead_letters(self) -> int:
         """Return how many messages the dead-letter queue holds."""
         queue = self.outputs["DeadLetterQueue"]
@@ -98,6 +111,21 @@ def event(detail_type: str = WARNING, *, age: float = 0, **detail: Any) -> dict[
         "Time": datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=age),
         "Resources": [f"arn:aws:ec2:us-east-1b:instance/{detail.get('instance_id')}"],
         "Detail": json.dumps({name.replace("_", "-"): value for name, value in detail.items()}),
+    }
+
+
+def delivered(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of PutEvents as EventBridge delivers it."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": entry["DetailType"],
+        "source": entry["Source"],
+        "account": ACCOUNT,
+        "time": entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": REGION,
+        "resources": entry["Resources"],
+        "detail": json.loads(entry["Detail"]),
     }
 
 
@@ -122,7 +150,6 @@ class Act:
 
     instance_ids: dict[str, str]
     story: Story
-    began: float
 
     def lines(self, sort: str, **wanted: Any) -> list[dict[str, Any]]:
         """Return the fields of the lines about the instance of a sort."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.waiting import wait_for
-from tests.e2e.deployment import ENDLESS, REBALANCE, WARNING, event, unknown_id, warning
+from tests.e2e.deployment import ENDLESS, REBALANCE, WARNING, delivered, event, unknown_id, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,15 +109,24 @@ MALFORMED: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_malformed_events(deployed: Deployed) -> None:
-    """Each malformed event is one line that names the field: no retry, no dead letter, no effect on the notice beside it."""
-    instance_id, story = deployed.one(), deployed.story()
+    """Each malformed event is one line that names the field, and counted; there is no dead letter and no effect on the notice beside it."""
+    instance_id, story, before = deployed.one(), deployed.story(), deployed.metric("RejectedInputs")
     future = warning(unknown_id(), age=-7200)
     deployed.put(*(event(WARNING, **detail) for _, detail in MALFORMED), future, warning(instance_id))
     story.await_line(event="notice_closed", instance_id=instance_id, outcome="saved")
     due = sorted([field for field, _ in MALFORMED] + ["time"])
     story.wait(lambda told: len(told.find(event="input_rejected")) >= len(due), 20, "a line for each malformed event")
+    wait_for(lambda: deployed.metric("RejectedInputs") >= before + len(due), 20, "the count of malformed events")
+    story.read()
     assert sorted(line.fields["reason"] for line in story.find(event="input_rejected")) == due
     assert deployed.dead_letters() == 0
+
+
+@pytest.mark.parametrize("detail", [detail for _, detail in MALFORMED])
+def test_malformed_is_no_error(deployed: Deployed, detail: dict[str, Any]) -> None:
+    """A malformed event is no error of the function, which is what Lambda would retry."""
+    answer = deployed.invoke("RecordNotice", delivered(event(WARNING, **detail)))
+    assert (answer.get("FunctionError"), answer["Payload"]) == (None, None)
 
 
 def _stream_record(item: dict[str, Any]) -> dict[str, Any]:

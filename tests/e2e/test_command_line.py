@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,17 @@ from sandbox.control import REPOSITORY
 from sandbox.deploy import client_process_environment
 
 if TYPE_CHECKING:
+    from sandbox.story import Story
     from tests.e2e.deployment import Act, Deployed
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment that runs: its one instance, and the story since its start."""
+
+    instance_id: str
+    story: Story
+
 
 SAMPLES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("RespondToNotices", "new_notices", {"batchItemFailures": []}),
@@ -25,13 +36,22 @@ SAMPLES: list[tuple[str, str, dict[str, Any] | None]] = [
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 
 
-def test_experiment_leads_to_the_story(deployed: Deployed) -> None:
-    """An experiment as the FIS workshop makes it, started with `aws fis start-experiment`, leads to notice, asked, saved and gone."""
-    instance_id, story = deployed.one(), deployed.story()
-    deployed.remote.client("ec2").create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "Fis/Spot"}])
+# Of the session, like `act`: fixtures of a narrower scope would be made after it.
+@pytest.fixture(scope="session")
+def experiment(deployed: Deployed) -> Experiment:
+    """An experiment as the FIS workshop makes it, started with `aws fis start-experiment`."""
+    running = Experiment(deployed.one(), deployed.story())
+    deployed.remote.client("ec2").create_tags(Resources=[running.instance_id], Tags=[{"Key": "Name", "Value": "Fis/Spot"}])
     made = json.loads(_aws(deployed, "fis", "create-experiment-template", "--cli-input-json", json.dumps(_experiment(deployed))))
     template = made["experimentTemplate"]["id"]
     _aws(deployed, "fis", "start-experiment", "--experiment-template-id", template, "--tags", "Name=FisWorkshopSpotInterruptTest")
+    return running
+
+
+@pytest.mark.usefixtures("experiment", "act")
+def test_experiment_leads_to_the_story(experiment: Experiment) -> None:
+    """The experiment leads to notice, asked, saved and gone, after a rebalance recommendation; meanwhile `act` is played."""
+    story, instance_id = experiment.story, experiment.instance_id
     story.await_line(60, event="instance_gone", instance_id=instance_id)
     told = story.find(instance_id=instance_id, kind="interruption")
     assert [line.fields["event"] for line in told] == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]

@@ -15,7 +15,7 @@ from sandbox.processes import processes_of
 from sandbox.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -49,33 +49,43 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """A demonstration that has just been started."""
-    started = Run(tmp_path)
-    yield started
-    started.end()
+def runs(tmp_path: Path) -> Iterator[Callable[[], Run]]:
+    """Starts demonstrations, each in a place of its own; they are ended afterwards."""
+    started: list[Run] = []
+
+    def start() -> Run:
+        started.append(Run(tmp_path / str(len(started))))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.end()
 
 
-def test_demonstration(run: Run) -> None:
+def test_demonstration(runs: Callable[[], Run]) -> None:
     """The demonstration ends with status 0, its figures are those that must hold, and no process is left."""
+    run = runs()
     emulator = run.emulator()
     output = run.finish(240)
     assert run.process.returncode == 0, output
     figures = json.loads((run.out / "demo.json").read_text())
     assert set(figures) == {"notices", "duplicates", "calls", "outcomes", "event_to_command_seconds"}
     assert (figures["notices"], figures["duplicates"]) == (20, 1)
-    assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1}
+    assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1, "late": 0}
     assert 1 <= figures["calls"]["ec2:DescribeInstances"] <= 4
     assert (run.out / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert processes_of(emulator) == set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_by_hand(run: Run, number: signal.Signals) -> None:
-    """Ctrl-C, or a polite kill, in the middle stops the sandbox with everything in it."""
-    emulator = run.emulator()
-    wait_for(lambda: list((run.directory / "instances").glob("*")), 60, "the launch of the first instance")
-    run.process.send_signal(number)
-    output = run.finish(60)
-    assert run.process.returncode == 130, output
-    assert processes_of(emulator) == set()
+def test_stopped_by_hand(runs: Callable[[], Run]) -> None:
+    """Ctrl-C, or a polite kill, in the middle stops the sandbox with everything in it; two demonstrations do not disturb each other."""
+    by_signal = {number: runs() for number in (signal.SIGINT, signal.SIGTERM)}
+    emulators = [run.emulator() for run in by_signal.values()]
+    for number, run in by_signal.items():
+        instances = run.directory / "instances"
+        wait_for(lambda instances=instances: list(instances.glob("*")), 60, "the launch of the first instance")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        run.process.send_signal(number)
+    for run in by_signal.values():
+        output = run.finish(60)
+        assert run.process.returncode == 130, output
+    assert [processes_of(emulator) for emulator in emulators] == [set(), set()]

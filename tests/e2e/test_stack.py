@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox.deploy import STACK
 from sandbox.waiting import wait_for
-from tests.e2e.deployment import unknown_id, warning
+from tests.e2e.deployment import delivered, unknown_id, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +31,7 @@ METRICS = [
 @pytest.mark.parametrize("metric", METRICS)
 def test_metrics(deployed: Deployed, metric: str) -> None:
     """What the story tells is counted in the namespace SpotResponder, without dimensions."""
-    assert wait_for(lambda: _sum(deployed, metric), 20, f"a value of the metric {metric}") > 0
+    assert wait_for(lambda: deployed.metric(metric), 20, f"a value of the metric {metric}") > 0
 
 
 @pytest.mark.usefixtures("act")
@@ -100,7 +98,7 @@ def changed_settings(deployed: Deployed) -> Iterator[Any]:
 def test_table_that_does_not_exist(deployed: Deployed, changed_settings: Any) -> None:
     """With a wrong table name, the function's error names the variable, the table and what to do."""
     changed_settings(NOTICES_TABLE="no-such-table")
-    answer = deployed.invoke("RecordNotice", _delivered(warning(unknown_id())))
+    answer = deployed.invoke("RecordNotice", delivered(warning(unknown_id())))
     assert answer["FunctionError"] == "Unhandled"
     assert answer["Payload"]["errorType"] == "ConfigurationError"
     assert answer["Payload"]["errorMessage"].startswith("NOTICES_TABLE is no-such-table: ")
@@ -109,38 +107,10 @@ def test_table_that_does_not_exist(deployed: Deployed, changed_settings: Any) ->
 def test_variable_that_is_missing(deployed: Deployed, changed_settings: Any) -> None:
     """With a variable missing, the function's error names it."""
     changed_settings(OPT_IN_TAG_KEY=None)
-    answer = deployed.invoke("RecordNotice", _delivered(warning(unknown_id())))
+    answer = deployed.invoke("RecordNotice", delivered(warning(unknown_id())))
     assert "the environment variable OPT_IN_TAG_KEY is missing" in answer["Payload"]["errorMessage"]
 
 
 def test_second_deployment(deployed: Deployed) -> None:
     """A second `sam deploy` of the same has no changes, and that is no failure."""
     assert "No changes to deploy" in deployed.sam.deploy()
-
-
-def _sum(deployed: Deployed, metric: str) -> float:
-    now = datetime.now(UTC)
-    answer = deployed.remote.client("cloudwatch").get_metric_statistics(
-        Namespace="SpotResponder",
-        MetricName=metric,
-        StartTime=now - timedelta(minutes=30),
-        EndTime=now + timedelta(minutes=1),
-        Period=60,
-        Statistics=["Sum"],
-    )
-    return float(sum(point["Sum"] for point in answer["Datapoints"]))
-
-
-def _delivered(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry of PutEvents as EventBridge delivers it."""
-    return {
-        "version": "0",
-        "id": "12345678-1234-1234-1234-123456789012",
-        "detail-type": entry["DetailType"],
-        "source": entry["Source"],
-        "account": "000000000000",
-        "time": entry["Time"].strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": "us-east-1",
-        "resources": entry["Resources"],
-        "detail": json.loads(entry["Detail"]),
-    }

@@ -105,11 +105,6 @@ def test_table_is_the_record(act: Act, deployed: Deployed, sort: str) -> None:
     assert (item["outcome"]["S"], item["reason"]["S"]) == (closed["outcome"], closed["reason"])
 
 
-def test_calls_are_few(act: Act, deployed: Deployed) -> None:
-    """Eight notices together take one describe, and one more for the id that EC2 does not know."""
-    assert 1 <= len(deployed.calls(act.began, "ec2:DescribeInstances")) <= 4
-
-
 def test_nothing_is_lost(act: Act, deployed: Deployed) -> None:
     """Nothing of all that is a dead letter."""
     assert act.story.lines

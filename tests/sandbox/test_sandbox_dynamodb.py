@@ -187,6 +187,19 @@ def test_a_batch_takes_25_statements(table: Table) -> None:
         table.batch(*statements)
 
 
+def test_a_batch_of_selects_reads_by_key(table: Table) -> None:
+    """Each SELECT finds its item, whole or in part; a missing one gives no item, an incomplete key an error."""
+    table.put("s", a={"N": "1"}, b={"S": "x"})
+    answers = table.batch(
+        ("SELECT * FROM {t} WHERE pk='k' AND sk='s'", []),
+        ("SELECT b FROM {t} WHERE pk='k' AND sk='s'", []),
+        ("SELECT * FROM {t} WHERE pk='k' AND sk='none'", []),
+        ("SELECT * FROM {t} WHERE pk='k'", []),
+    )
+    assert [answer.get("Item") for answer in answers] == [{**table.key("s"), "a": {"N": "1"}, "b": {"S": "x"}}, {"b": {"S": "x"}}, None, None]
+    assert answers[3]["Error"]["Code"] == "ValidationError"
+
+
 def test_statements_insert_delete_and_return(table: Table) -> None:
     """INSERT creates and then finds a duplicate, UPDATE returns what is asked for, DELETE deletes."""
     insert: tuple[str, list[dict[str, str]]] = ("INSERT INTO {t} VALUE {{'pk': 'k', 'sk': 'i', 'a': 1}}", [])

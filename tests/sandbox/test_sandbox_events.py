@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,16 +45,52 @@ def test_a_rule_lets_through_what_its_pattern_matches(aws: Clients, detail: dict
         {"Source": source, "DetailType": "t", "Detail": json.dumps({"instance-id": name, "status": status, "seconds": seconds})}
         for name, status, seconds in samples
     ]
-    events.put_events(Entries=[*entries, {"Source": f"{source}.end", "DetailType": "t", "Detail": '{"instance-id": "end"}'}])
     found: list[str] = []
 
-    def ended() -> bool:
+    def arrived(*names: str) -> bool:
         messages = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
         found.extend(json.loads(message["Body"])["instance-id"] for message in messages)
-        return "end" in found
+        return set(names) <= set(found)
 
-    wait_for(ended, DEADLINE, "The last event")
+    events.put_events(Entries=entries)
+    wait_for(lambda: arrived(*expected), DEADLINE, "The arrival of the expected events")
+    events.put_events(Entries=[{"Source": f"{source}.end", "DetailType": "t", "Detail": '{"instance-id": "end"}'}])
+    wait_for(lambda: arrived("end"), DEADLINE, "The arrival of the last event")
     assert sorted(set(found) - {"end"}) == expected
+
+
+def test_an_archive_is_replayed(aws: Clients) -> None:
+    """The archived events come again, with their own time and the replay's name, and are not archived twice."""
+    events, sqs = aws("events"), aws("sqs")
+    source = f"test.{uuid.uuid4().hex[:8]}"
+    name = source.replace(".", "-")
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = events.describe_event_bus(Name="default")["Arn"]
+    archive = events.create_archive(ArchiveName=name, EventSourceArn=bus, EventPattern=json.dumps({"source": [source]}))["ArchiveArn"]
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [source]}))
+    events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": arn}])
+    then = datetime.now(UTC) - timedelta(seconds=90)
+    events.put_events(Entries=[{"Source": source, "DetailType": "t", "Detail": '{"n": 1}', "Time": then}])
+    first = next_message(sqs, queue)
+    events.start_replay(
+        ReplayName=name,
+        EventSourceArn=archive,
+        EventStartTime=then - timedelta(minutes=2),
+        EventEndTime=datetime.now(UTC) + timedelta(minutes=1),
+        Destination={"Arn": bus},
+    )
+    again = next_message(sqs, queue)
+    assert (again["detail"], again["time"], again["replay-name"]) == (first["detail"], first["time"], name)
+    assert events.describe_archive(ArchiveName=name)["EventCount"] == 1
+
+
+def next_message(sqs: Any, queue: str) -> dict[str, Any]:
+    """The next message of a queue, taken from it."""
+    found = wait_for(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"), DEADLINE, "A message")
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=found[0]["ReceiptHandle"])
+    body: dict[str, Any] = json.loads(found[0]["Body"])
+    return body
 
 
 class Machine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import botocore.session
+import pytest
 
 from spot_sandbox.cloudformation.shapes import arguments_for
 
@@ -34,3 +35,11 @@ def test_text_becomes_numbers_and_booleans() -> None:
     assert shape is not None
     properties = {"MetricTransformations": [{"MetricName": "m", "MetricValue": 1, "DefaultValue": "0"}]}
     assert arguments_for(shape, properties) == {"metricTransformations": [{"metricName": "m", "metricValue": "1", "defaultValue": 0.0}]}
+
+
+def test_a_function_beside_properties_is_refused() -> None:
+    """An include that nobody resolved does not vanish unseen."""
+    shape = botocore.session.get_session().get_service_model("ec2").operation_model("CreateLaunchTemplate").input_shape
+    assert shape is not None
+    with pytest.raises(ValueError, match="Fn::Transform beside"):
+        arguments_for(shape, {"LaunchTemplateData": {"ImageId": "ami-1", "Fn::Transform": {"Name": "AWS::Include"}}})

@@ -13,7 +13,7 @@ from spot_responder.domain.lines import Happened
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.record_instance_state import RecordInstanceState
 from tests.examples import COMMAND_ID, EVENT_TIME, NOW, interruption_event, notice, rebalance, seconds, state_event
-from tests.fakes.ports import THROTTLED, FakeClock, FakeNoticesTable, FakeStory, Row
+from tests.fakes.ports import THROTTLED, FakeClock, FakeJobs, FakeNoticesTable, FakeStory, Row
 from tests.strategies import JSON, almost_events
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ class World:
     """The use case in a world of fakes, a little after the instance's end."""
 
     notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
+    jobs: FakeJobs = field(default_factory=FakeJobs)
     story: FakeStory = field(default_factory=FakeStory)
 
     def record(self, event: object, by: str = "invocation-1") -> None:
         """Handle an event."""
-        RecordInstanceState(self.notices, self.story, FakeClock(END + seconds(1)))(event, by)
+        RecordInstanceState(self.notices, self.jobs, self.story, FakeClock(END + seconds(1)))(event, by)
 
     def end(self, state: str = "terminated", by: str = "invocation-1") -> None:
         """Let the instance end."""

@@ -15,7 +15,7 @@ from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from tests.examples import LOG_ONLY, NOW, POLICY, instance, instance_id, notice, rebalance, seconds
-from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeNoticesTable, FakeStory, Row, rows
+from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
 
 if TYPE_CHECKING:
     from spot_responder.domain.instances import Instance
@@ -32,6 +32,7 @@ class World:
     notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
     fleet: FakeFleet = field(default_factory=FakeFleet)
     commands: FakeCommands = field(default_factory=FakeCommands)
+    jobs: FakeJobs = field(default_factory=FakeJobs)
     story: FakeStory = field(default_factory=FakeStory)
     clock: FakeClock = field(default_factory=FakeClock)
     policy: Policy = POLICY
@@ -39,7 +40,7 @@ class World:
 
     def respond(self, *batch: Notice | InvalidInput) -> set[NoticeKey]:
         """Answer a batch of the stream."""
-        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.story, self.clock, self.policy)
+        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.jobs, self.story, self.clock, self.policy)
         return subject(batch, self.clock.now() + seconds(self.time))
 
     def outcome(self, subject: Notice) -> tuple[str | None, str]:

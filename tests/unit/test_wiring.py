@@ -224,9 +224,9 @@ SHARED = {"clients", "notices_table", "story_log", "system_clock"}
     ("name", "own"),
     [
         ("record_notice", set()),
-        ("respond_to_notices", {"ec2_fleet", "ssm_commands"}),
+        ("respond_to_notices", {"ec2_fleet", "jobs", "ssm_commands"}),
         ("record_checkpoint", {"ssm_commands"}),
-        ("record_instance_state", set()),
+        ("record_instance_state", {"jobs"}),
     ],
 )
 def test_a_cold_start_imports_only_what_it_uses(name: str, own: set[str]) -> None:

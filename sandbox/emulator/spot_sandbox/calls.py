@@ -20,7 +20,7 @@ from localstack.aws.chain import HandlerChain
 from localstack.http import Response
 from localstack.utils.aws.request_context import extract_access_key_id_from_auth_header
 
-_KEPT_CALLS = 50_000
+_KEPT_CALLS = 20_000
 _KEPT_SESSIONS = 10_000
 _LONGEST_TEXT = 4_000
 _ERROR_STATUS = 400

@@ -65,8 +65,6 @@ class SpotDynamoDbProvider:
         """Carry out up to 25 statements, all reads or all writes; each has its own error in its own response."""
         statements = dict(request)["Statements"]
         _check_batch(statements)
-        if not is_write(statements[0]["Statement"]):
-            return call_moto(context)
         return {"Responses": [_batch_response(context, statement) for statement in statements]}
 
     def execute_statement(self, context: RequestContext, request: ServiceRequest) -> ServiceResponse:
@@ -151,17 +149,28 @@ def _batch_error(error: JsonRESTError) -> dict[str, Any]:
 
 
 def _execute(context: RequestContext, statement: dict[str, Any]) -> dict[str, Any]:
-    """Carry out a write; return the attributes that RETURNING asks for."""
+    """Carry out a statement; return the attributes that RETURNING or SELECT asks for."""
     backend: DynamoDBBackend = dynamodb_backends[context.account_id][context.region]
     table = backend.get_table(table_name(statement["Statement"]))
     names = [table.hash_key_attr, *([table.range_key_attr] if table.range_key_attr else [])]
     request = translate(statement["Statement"], statement.get("Parameters") or [], names)
     before = copy.deepcopy(_stored(backend, table, request.arguments.get("Key") or request.arguments["Item"]))
+    if request.operation == "GetItem":
+        return _selected(before, request)
     after = _apply(backend, request, statement.get("ReturnValuesOnConditionCheckFailure"))
     returned = request.arguments.get("ReturnValues", "NONE")
     shown = before if returned.endswith("OLD") else after if returned.endswith("NEW") else None
     attributes: dict[str, Any] = shown.to_json()["Attributes"] if shown else {}
     return attributes
+
+
+def _selected(item: Item | None, request: Request) -> dict[str, Any]:
+    """The item's attributes, or those of them that are named (whole attributes, not paths into them)."""
+    attributes: dict[str, Any] = item.to_json()["Attributes"] if item else {}
+    if "ProjectionExpression" not in request.arguments:
+        return attributes
+    wanted = request.arguments["ExpressionAttributeNames"].values()
+    return {name: value for name, value in attributes.items() if name in wanted}
 
 
 def _apply(backend: DynamoDBBackend, request: Request, on_failure: str | None) -> Item | None:

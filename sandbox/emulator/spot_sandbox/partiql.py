@@ -1,7 +1,8 @@
-"""PartiQL statements that change one item, turned into DynamoDB's own requests.
+"""PartiQL statements on one item, turned into DynamoDB's own requests.
 
 ``UPDATE "table" SET a = ? SET b = b + 1 REMOVE c WHERE pk = ? AND sk = ? AND d IS MISSING RETURNING ALL NEW *``
-becomes an UpdateItem with a key, an update expression and a condition; INSERT becomes a PutItem, DELETE a DeleteItem.
+becomes an UpdateItem with a key, an update expression and a condition; INSERT becomes a PutItem, DELETE a DeleteItem,
+and a SELECT by the whole key a GetItem.
 Grammar: "PartiQL update, insert and delete statements for DynamoDB" and "Use PartiQL functions with DynamoDB" in the
 DynamoDB Developer Guide. Pure: no table is touched here.
 """
@@ -88,7 +89,7 @@ def is_write(statement: str) -> bool:
 
 
 def translate(statement: str, parameters: Sequence[AttributeValue], key_names: Sequence[str]) -> Request:
-    """The request for an UPDATE, INSERT or DELETE on a table with the key attributes `key_names`."""
+    """The request for a statement on one item of a table with the key attributes `key_names`."""
     parser = _Parser(_tokenize(statement), list(parameters), list(key_names))
     request = parser.statement()
     if parser.unused_parameters():
@@ -125,7 +126,7 @@ class _Parser:
         return bool(self._parameters)
 
     def statement(self) -> Request:
-        kinds: dict[str, Callable[[], Request]] = {"UPDATE": self._update, "INSERT": self._insert, "DELETE": self._delete}
+        kinds: dict[str, Callable[[], Request]] = {"UPDATE": self._update, "INSERT": self._insert, "DELETE": self._delete, "SELECT": self._select}
         kind = self._take().text.upper()
         if kind not in kinds:
             msg = f"Statement wasn't well formed, can't be processed: {kind}"
@@ -136,7 +137,7 @@ class _Parser:
             raise StatementError(msg)
         return request
 
-    # The three statements
+    # The four statements
 
     def _update(self) -> Request:
         table = self._take().text
@@ -178,6 +179,21 @@ class _Parser:
             missing = f"attribute_not_exists({self._expression.name(self._key_names[0])})"
             arguments["ConditionExpression"] = f"{missing} OR ({condition})"
         return Request("DeleteItem", arguments | self._expression.arguments())
+
+    def _select(self) -> Request:
+        paths: list[str] = []
+        if not self._accept("*"):
+            paths.append(self._path())
+            while self._accept(","):
+                paths.append(self._path())
+        self._expect("FROM")
+        table = self._take().text
+        if self._where():
+            raise StatementError("Select statements on one item take the primary key in the where clause and nothing else.")
+        arguments: dict[str, Any] = {"TableName": table, "Key": self._complete_key(), **self._expression.arguments()}
+        if paths:
+            arguments["ProjectionExpression"] = ", ".join(paths)
+        return Request("GetItem", arguments)
 
     # SET and REMOVE
 

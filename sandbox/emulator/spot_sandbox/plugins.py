@@ -105,6 +105,17 @@ def ssm() -> Service:
     return Service.for_provider(SpotSsmProvider(), dispatch_table_factory=MotoFallbackDispatcher)
 
 
+@aws_provider(api="events", name="spot")
+def events() -> Service:
+    """EventBridge whose archives can be replayed."""
+    from localstack.services.events.provider import EventsProvider
+
+    from spot_sandbox import replays
+
+    replays.install()
+    return Service.for_provider(EventsProvider())
+
+
 @aws_provider(api="fis", name="spot")
 def fis() -> Service:
     """Fault Injection Service, of which LocalStack's core has nothing."""
@@ -119,9 +130,12 @@ def fis() -> Service:
 def start() -> None:
     """Add the sandbox's own routes under ``/_sandbox/``."""
     from localstack.services.edge import ROUTER
+    from localstack.utils.aws import aws_stack
 
     from spot_sandbox import calls, ec2_routes, routes
 
+    # LocalStack would ask a name server for an S3 host of its own; without a network that takes seconds.
+    aws_stack.CACHE_S3_HOSTNAME_DNS_STATUS = False
     calls.install()
     routes.register(ROUTER)
     ec2_routes.register(ROUTER)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from spot_responder.adapters.clients import calling, error_code
-from spot_responder.domain.errors import ConfigurationError, Unavailable
-from spot_responder.domain.jobs import Attempt
+from spot_responder.domain.errors import CallFailed, ConfigurationError, Unavailable
+from spot_responder.domain.jobs import Attempt, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,14 +31,17 @@ if TYPE_CHECKING:
 KEYS_PER_READ = 100
 USED_TOKEN = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 BY_INSTANCE = "by_instance"
+RUNNING = "running"
+
+type Item = Mapping[str, Any]
 
 
 class NoJobs:
     """``Jobs`` where the job part is not deployed."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, str | None]:
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, Told]:
         """Nobody to tell."""
-        return dict.fromkeys(attempts, "the stack has no job part: its parameter SubnetIds is empty")
+        return dict.fromkeys(attempts, Told("this stack has no job part, its parameter SubnetIds is empty"))
 
     def lost(self, _ended: InstanceEnded) -> None:
         """No job runs on any instance."""
@@ -52,14 +55,16 @@ class StepFunctionsJobs:
     stepfunctions: SFNClient
     table: str
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, str | None]:
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, Told]:
         """Send each job's token back, if it is this attempt's."""
-        tokens = self._tokens({attempt.job_id for attempt in attempts})
-        told: dict[Attempt, str | None] = {}
-        for attempt, deadline in attempts.items():
-            token = tokens.get(attempt)
-            result = {"result": "interrupted", "deadline": int(deadline.timestamp())}
-            told[attempt] = self._send(token, result) if token else "another attempt runs already"
+        told: dict[Attempt, Told] = {}
+        for some in batched(sorted(attempts, key=lambda attempt: attempt.job_id), KEYS_PER_READ, strict=False):
+            try:
+                items = self._read(sorted({attempt.job_id for attempt in some}))
+            except CallFailed as error:
+                told |= dict.fromkeys(some, _failed(error))
+            else:
+                told |= {attempt: self._interrupt(attempt, items.get(attempt.job_id), attempts[attempt]) for attempt in some}
         return told
 
     def lost(self, ended: InstanceEnded) -> Attempt | None:
@@ -71,32 +76,44 @@ class StepFunctionsJobs:
                 KeyConditionExpression="instance_id = :instance",
                 ExpressionAttributeValues={":instance": {"S": ended.instance_id}},
             )
-        for item in found["Items"]:
-            result = {"result": "gone", "state": ended.state, "cause": f"the instance {ended.instance_id} was {ended.state}"}
-            if "token" in item and self._send(item["token"]["S"], result) is None:
-                return _attempt(item)
-        return None
+        result = {"result": "gone", "state": ended.state, "cause": f"the instance {ended.instance_id} was {ended.state}"}
+        waiting = [item for item in found["Items"] if _is_waiting(item) and self._send(item["token"]["S"], result) is None]
+        return _attempt(waiting[0]) if waiting else None
 
-    def _tokens(self, job_ids: Collection[str]) -> dict[Attempt, str]:
-        tokens: dict[Attempt, str] = {}
-        for some in batched(sorted(job_ids), KEYS_PER_READ, strict=False):
-            wanted: KeysAndAttributesTypeDef = {"Keys": [{"job_id": {"S": job_id}} for job_id in some], "ConsistentRead": True}
-            with self._calling("BatchGetItem"):
-                answer = self.dynamodb.batch_get_item(RequestItems={self.table: wanted})
-            if answer.get("UnprocessedKeys"):
-                raise Unavailable("dynamodb:BatchGetItem: some jobs were left unread")
-            tokens |= {_attempt(item): item["token"]["S"] for item in answer["Responses"].get(self.table, []) if "token" in item}
-        return tokens
+    def _read(self, job_ids: Sequence[str]) -> dict[str, Item]:
+        wanted: KeysAndAttributesTypeDef = {
+            "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
+            "ConsistentRead": True,
+            "ProjectionExpression": "job_id, job_status, attempt, instance_id, #token",
+            "ExpressionAttributeNames": {"#token": "token"},
+        }
+        with self._calling("BatchGetItem"):
+            answer = self.dynamodb.batch_get_item(RequestItems={self.table: wanted})
+        if answer.get("UnprocessedKeys"):
+            raise Unavailable("dynamodb:BatchGetItem: some jobs were left unread")
+        return {item["job_id"]["S"]: item for item in answer["Responses"].get(self.table, [])}
+
+    def _interrupt(self, attempt: Attempt, job: Item | None, deadline: datetime) -> Told:
+        if job is None:
+            return Told("this stack has no such job")
+        if not _is_waiting(job):
+            return Told("the job waits for no attempt")
+        if _attempt(job) != attempt:
+            return Told(f"attempt {job['attempt']['N']} on {job['instance_id']['S']} is the one that runs")
+        try:
+            return Told(self._send(job["token"]["S"], {"result": "interrupted", "deadline": int(deadline.timestamp())}))
+        except CallFailed as error:
+            return _failed(error)
 
     def _send(self, token: str, result: Mapping[str, object]) -> str | None:
-        """Send a result; return None, or the word for "somebody did before"."""
+        """Send a result; return None, or the words for "somebody did before"."""
         with calling("states:SendTaskSuccess"):
             try:
                 self.stepfunctions.send_task_success(taskToken=token, output=json.dumps(result))
             except ClientError as error:
                 if error_code(error) not in USED_TOKEN:
                     raise
-                return error_code(error)
+                return f"somebody told it before ({error_code(error)})"
         return None
 
     @contextmanager
@@ -111,5 +128,14 @@ class StepFunctionsJobs:
                 raise ConfigurationError(sentence) from error
 
 
-def _attempt(item: Mapping[str, Any]) -> Attempt:
-    return Attempt(item["job_id"]["S"], int(item["attempt"]["N"]))
+def _is_waiting(item: Item) -> bool:
+    """Whether a job waits for its attempt's end; when it is finished its instance ends, too, and that is no loss."""
+    return "token" in item and item["job_status"]["S"] == RUNNING
+
+
+def _attempt(item: Item) -> Attempt:
+    return Attempt(item["job_id"]["S"], int(item["attempt"]["N"]), item["instance_id"]["S"])
+
+
+def _failed(error: CallFailed) -> Told:
+    return Told(str(error), is_trouble=True, is_worth_another_try=isinstance(error, Unavailable))

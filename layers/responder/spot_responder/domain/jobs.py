@@ -20,10 +20,24 @@ ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a job, on one instance."""
+    """One try at a job, on one instance: another instance with the same tags is not of it."""
 
     job_id: str
     number: int
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of our word to a job's state machine.
+
+    ``refusal`` is why it did not take it, which is none where it did. That is no trouble if somebody told it before, or if the
+    attempt is not the one that runs. ``is_worth_another_try`` where it could not be reached for now.
+    """
+
+    refusal: str | None = None
+    is_trouble: bool = False
+    is_worth_another_try: bool = False
 
 
 def attempt_of(instance: Instance) -> Attempt | None:
@@ -31,4 +45,4 @@ def attempt_of(instance: Instance) -> Attempt | None:
     job_id, number = instance.tags.get(JOB_TAG, ""), instance.tags.get(ATTEMPT_TAG, "")
     if not JOB_ID.fullmatch(job_id) or not ATTEMPT.fullmatch(number):
         return None
-    return Attempt(job_id, int(number))
+    return Attempt(job_id, int(number), instance.instance_id)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.errors import InvalidInput
     from spot_responder.domain.events import CheckpointResult, InstanceEnded
-    from spot_responder.domain.jobs import Attempt
+    from spot_responder.domain.jobs import Attempt, Told
     from spot_responder.domain.notices import Notice
 
 
@@ -31,6 +31,7 @@ class Happened(StrEnum):
     NOTICE_CLOSED = "notice_closed"
     INSTANCE_GONE = "instance_gone"
     REPLACEMENT_ASKED = "replacement_asked"
+    REPLACEMENT_FAILED = "replacement_failed"
     ATTEMPT_LOST = "attempt_lost"
     RESULT_UNCLAIMED = "result_unclaimed"
     ANSWER_UNWRITTEN = "answer_unwritten"
@@ -57,9 +58,10 @@ class Line:
     @property
     def is_trouble(self) -> bool:
         """Whether somebody should look at it."""
-        troubles = (Outcome.FAILED, Outcome.MISSED, Outcome.LATE)
-        return self.event in (Happened.INPUT_REJECTED, Happened.ANSWER_UNWRITTEN) or self.outcome in troubles
+        return self.event in TROUBLES or self.outcome in (Outcome.FAILED, Outcome.MISSED, Outcome.LATE)
 
+
+TROUBLES = frozenset({Happened.INPUT_REJECTED, Happened.ANSWER_UNWRITTEN, Happened.REPLACEMENT_FAILED})
 
 KIND_WORDS: Mapping[NoticeKind, str] = {
     NoticeKind.INTERRUPTION: "Interruption warning",
@@ -127,12 +129,13 @@ def instance_gone(notice: Notice, ended: InstanceEnded) -> Line:
     return _about(notice, ended.time, Happened.INSTANCE_GONE, message, reason=ended.state)
 
 
-def replacement_asked(notice: Notice, attempt: Attempt, refusal: str | None, now: datetime) -> Line:
-    """The job's state machine was told to launch the next attempt; ``refusal`` says why it did not take that."""
-    told = "its replacement is launched now" if refusal is None else f"its state machine was told already ({refusal})"
-    message = f"{notice.instance_id}: job {attempt.job_id}, attempt {attempt.number}: {told}"
-    line = _about(notice, now, Happened.REPLACEMENT_ASKED, message, reason=refusal)
-    return replace(line, job_id=attempt.job_id)
+def replacement_asked(notice: Notice, attempt: Attempt, told: Told, now: datetime) -> Line:
+    """The job's state machine was told to launch the next attempt, or could not be."""
+    event = Happened.REPLACEMENT_FAILED if told.is_trouble else Happened.REPLACEMENT_ASKED
+    asked = "could not be asked for a replacement" if told.is_trouble else "needs no word of a replacement"
+    what = "its replacement is launched now" if told.refusal is None else f"{asked}: {told.refusal}"
+    message = f"{notice.instance_id}: job {attempt.job_id}, attempt {attempt.number}: {what}"
+    return replace(_about(notice, now, event, message, reason=told.refusal), job_id=attempt.job_id)
 
 
 def attempt_lost(ended: InstanceEnded, attempt: Attempt) -> Line:

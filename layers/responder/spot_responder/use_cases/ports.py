@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.events import InstanceEnded
     from spot_responder.domain.instances import Instance
-    from spot_responder.domain.jobs import Attempt
+    from spot_responder.domain.jobs import Attempt, Told
     from spot_responder.domain.lines import Line
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.domain.plans import Outcome
@@ -136,8 +136,8 @@ class Commands(Protocol):
 class Jobs(Protocol):
     """The state machines of the jobs."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, str | None]:
-        """Tell each job that its attempt's instance ends at this time; return None for each that took it, else why not."""
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, Told]:
+        """Tell each job that its attempt's instance ends at this time. One that cannot be told stops no other: nothing is raised for it."""
 
     def lost(self, ended: InstanceEnded) -> Attempt | None:
         """Tell the job that runs on an instance that it ended; None if no job waits for that."""

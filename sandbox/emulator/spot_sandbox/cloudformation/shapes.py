@@ -14,6 +14,7 @@ def arguments_for(shape: Shape, properties: object) -> Any:
     """`properties` in the names and types of `shape`; what the shape does not know is left out."""
     match shape:
         case StructureShape() if isinstance(properties, Mapping):
+            _refuse_functions(properties)
             members = {name.lower(): (name, member) for name, member in shape.members.items()}
             known = {members[name.lower()]: value for name, value in properties.items() if name.lower() in members}
             return {name: arguments_for(member, value) for (name, member), value in known.items() if value is not None}
@@ -23,6 +24,13 @@ def arguments_for(shape: Shape, properties: object) -> Any:
             return [arguments_for(shape.member, member) for member in properties]
         case _:
             return _scalar(shape.type_name, properties)
+
+
+def _refuse_functions(properties: Mapping[str, Any]) -> None:
+    """LocalStack resolves an intrinsic function only where it stands alone; beside others it would be passed over."""
+    unresolved = [name for name in properties if name.startswith("Fn::")]
+    if unresolved:
+        raise ValueError(f"The sandbox does not understand {unresolved[0]} beside other properties; put it into a property of its own")
 
 
 def _scalar(type_name: str, value: object) -> object:
