@@ -108,7 +108,7 @@ def test_undelivered_events_are_not_lost() -> None:
 def test_the_dead_letters_take_what_every_rule_sends() -> None:
     """The queue's policy names each rule that has it as its dead-letter queue, and no other."""
     (policy,) = of_type("AWS::SQS::QueuePolicy").values()
-    document = resolved(policy["PolicyDocument"], {"NotificationEmail": "ops@example.com"})
+    document = resolved(policy["PolicyDocument"], {"NotificationEmail": "ops@example.com", "SubnetIds": "subnet-00000000"})
     (allowed,) = [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]
     senders = {f"{name}.Arn" for name, rule in rules().items() if any("DeadLetterConfig" in target for target in rule["Targets"])}
     assert set(allowed["Condition"]["ArnEquals"]["aws:SourceArn"]) == senders
