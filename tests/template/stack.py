@@ -71,7 +71,7 @@ class _Resolver:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
-    def resolve(self, part: Any) -> Any:  # noqa: PLR0911  # one return for each function
+    def resolve(self, part: Any) -> Any:  # noqa: C901, PLR0911  # one case, and one return, for each function
         match part:
             case {"Ref": name}:
                 return self._ref(name)
