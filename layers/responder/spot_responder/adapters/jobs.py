@@ -76,7 +76,7 @@ class StepFunctionsJobs:
                 KeyConditionExpression="instance_id = :instance",
                 ExpressionAttributeValues={":instance": {"S": ended.instance_id}},
             )
-        result = {"result": "gone", "state": ended.state, "cause": f"the instance {ended.instance_id} was {ended.state}"}
+        result = {"result": "gone", "state": ended.state, "cause": f"the instance {ended.instance_id} is {ended.state}"}
         waiting = [item for item in found["Items"] if _is_waiting(item) and self._send(item["token"]["S"], result) is None]
         return _attempt(waiting[0]) if waiting else None
 
