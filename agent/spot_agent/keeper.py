@@ -205,6 +205,7 @@ class CheckpointKeeper:
             self._wanted = checkpoint
             try:
                 self._patiently(order, lambda wanted=checkpoint: self._unpack(order, wanted))  # type: ignore[misc]
+                self._workplace.clear_spool()
                 return Restored(checkpoint, tuple(faults))
             except Unusable as error:
                 faults.append(str(error))
@@ -227,13 +228,11 @@ class CheckpointKeeper:
         archive = self._workplace.spool / f"fetched-{checkpoint.sha256}.tar"
         with self._fetching:
             if not archive.exists():
-                part = _incomplete(archive)
+                part = archive.with_suffix(".part")
                 place = Place.of(order.job.checkpoint_uri)
-                self._store.fetch(checkpoint, place, part, lambda: self._wanted != checkpoint)
-                part.rename(archive)
+                try:
+                    self._store.fetch(checkpoint, place, part, lambda: self._wanted != checkpoint)
+                    part.rename(archive)
+                finally:
+                    part.unlink(missing_ok=True)
         return archive
-
-
-def _incomplete(archive: Path) -> Path:
-    """Return the name of a file while it is incomplete."""
-    return archive.with_suffix(".part")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Settings:
     """Where the jobs are (``jobs_table``, ``region``), and the agent's own directories.
 
-    ``work`` is where the program works and must have room for its checkpoint twice; ``state`` holds the socket and the lock.
+    ``work`` is where the program works and must have room for its checkpoint three times; ``state`` holds the socket and the lock.
     """
 
     jobs_table: str

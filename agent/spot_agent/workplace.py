@@ -71,6 +71,11 @@ class Workplace:
         """Remove the directory with all that is in it."""
         shutil.rmtree(self.checkpoint, ignore_errors=True)
 
+    def clear_spool(self) -> None:
+        """Remove archives that were fetched ahead and turned out not to be the last word."""
+        for archive in self.spool.glob("fetched-*.tar"):
+            archive.unlink(missing_ok=True)
+
     def start_empty(self) -> None:
         """Leave an empty directory."""
         self.clear()
