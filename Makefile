@@ -4,7 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test unit check fix bench build deploy clean lock sandbox
 
-PYTHON ?= $(shell command -v python3.13 2>/dev/null || uv python find 3.13 2>/dev/null || ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 2>/dev/null | tail -1)
+# The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
+PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && { echo "$$python"; break; }; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/responder
@@ -45,7 +47,7 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 	sam deploy --guided
 
 clean:  ## Stop the sandbox and remove everything that was made here
-	@if [ -x $(BIN)/python ]; then python -m sandbox stop; fi
+	@if [ -x $(BIN)/python ]; then python -m sandbox stop; python -m sandbox stop --directory .sandbox/demo; fi
 	rm -rf .venv .venv-sandbox .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again
@@ -59,6 +61,7 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 	@echo "Installing the tools (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@echo $(CURDIR)/sandbox/cli > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/spot-sandbox.pth"
 	@touch $@
 
 .venv-sandbox/ready: sandbox/requirements.txt sandbox/emulator/pyproject.toml
@@ -67,4 +70,5 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 	@$(PYTHON) -m venv --clear .venv-sandbox
 	@.venv-sandbox/bin/python -m pip install --quiet -r sandbox/requirements.txt
 	@.venv-sandbox/bin/python -m pip install --quiet --no-build-isolation --no-deps -e sandbox/emulator
+	@.venv-sandbox/bin/python -m spot_sandbox.catalogue .venv-sandbox/catalogue
 	@touch $@

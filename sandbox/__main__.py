@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from sandbox.aws_cli import aws_exports
 from sandbox.control import SandboxError, running, start, state_directory, stop
 from sandbox.environment import client_environment, client_unset
 from sandbox.relay import open_to_containers
@@ -54,13 +55,16 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    state = running(state_directory(options.directory))
+    directory = state_directory(options.directory)
+    state = running(directory)
     if state is None:
         msg = "The sandbox is not running; start it with `python -m sandbox start`."
         raise SandboxError(msg)
     sys.stdout.write(f"unset {' '.join(client_unset())}\n")
     for name, text in client_environment(state.endpoint).items():
         sys.stdout.write(f"export {name}={shlex.quote(text)}\n")
+    for line in aws_exports(directory):
+        sys.stdout.write(f"{line}\n")
     return 0
 
 

@@ -78,6 +78,7 @@ def start(directory: Path, *, port: int, time_scale: float, boot_seconds: float)
         _clear_remains(directory)
         chosen = _free_port() if port == 0 else _available_port(port)
         run = Run(uuid.uuid4().hex, directory, chosen, time_scale, boot_seconds)
+        _provide_catalogue(run)
         state = _launch(run)
         try:
             _await_ready(state, directory)
@@ -119,6 +120,23 @@ def _clear_remains(directory: Path) -> None:
     for name in ("filesystem", "volume", "tmp", "instances", "lambda"):
         shutil.rmtree(directory / name, ignore_errors=True)
     (directory / "tmp").mkdir()
+
+
+def _provide_catalogue(run: Run) -> None:
+    """Put LocalStack's index of AWS's operations where it looks for it; the first time, build it (some seconds)."""
+    python = _emulator_python()
+    kept = Path(python).parent.parent / "catalogue"
+    if not list(kept.glob("*.dill")):
+        sys.stderr.write("Indexing the AWS operations (once)\n")
+        command = [python, "-m", "spot_sandbox.catalogue", str(kept)]
+        built = subprocess.run(command, env=emulator_environment(run, os.environ), capture_output=True, text=True, check=False)
+        if built.returncode:
+            msg = f"The sandbox's environment in {kept.parent} is not whole; run `make setup`. {built.stderr[-500:]}"
+            raise SandboxError(msg)
+    libraries = run.directory / "filesystem" / "usr" / "lib" / "localstack"
+    libraries.mkdir(parents=True)
+    for index in kept.glob("*.dill"):
+        (libraries / index.name).symlink_to(index)
 
 
 def _launch(run: Run) -> State:

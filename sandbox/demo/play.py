@@ -31,9 +31,10 @@ from sandbox.waiting import TooLong
 
 TIME_SCALE = 0.25
 WARNING_SECONDS = 120
-BURST_SECONDS = 1.6
-"""Over how long the warnings are spread; all must be out within two seconds."""
-NOTICES_AT_ONCE = 4
+WAVES = 3
+SECONDS_BETWEEN_WAVES = 0.7
+"""The warnings come in waves, all within two seconds."""
+NOTICES_AT_ONCE = 6
 """How many environments of RecordNotice are started beforehand; of the others one is."""
 END_SECONDS = 60.0
 """How long after the instances' end everything must have been told at the latest."""
@@ -158,16 +159,20 @@ class _Demonstration:
         self._follow(story, 30, "a checkpoint for every rebalance recommendation", lambda: len(_closed(story, "rebalance")) >= len(chosen))
 
     def _interrupt(self, players: Sequence[Player]) -> float:
-        """Send the warnings, evenly spread; return how many seconds that took."""
+        """Send the warnings in waves; return how many seconds that took."""
         chosen = scenario.interrupted(players)
         began = time.monotonic()
-        for index, player in enumerate(chosen):
+        for index in range(WAVES):
             # The pace of the events, not a wait for anything.
-            time.sleep(max(0.0, began + index * BURST_SECONDS / len(chosen) - time.monotonic()))
-            self.remote.interrupt([player.instance_id], copies=player.part.copies)
-            if player.part.forgotten:
-                self.remote.forget([player.instance_id])
+            time.sleep(max(0.0, began + index * SECONDS_BETWEEN_WAVES - time.monotonic()))
+            self._warn(chosen[index::WAVES])
         return time.monotonic() - began
+
+    def _warn(self, wave: Sequence[Player]) -> None:
+        for copies in sorted({player.part.copies for player in wave}):
+            self.remote.interrupt([player.instance_id for player in wave if player.part.copies == copies], copies=copies)
+        if forgotten := [player.instance_id for player in wave if player.part.forgotten]:
+            self.remote.forget(forgotten)
 
     def _watch(self, players: Sequence[Player], story: Story) -> None:
         """Show the story until every notice is closed and the instances are gone."""

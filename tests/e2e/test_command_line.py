@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -58,22 +57,11 @@ def test_experiment_leads_to_the_story(experiment: Experiment) -> None:
     assert story.find(event="notice_received", kind="rebalance", instance_id=instance_id)
 
 
-def test_tail(act: Act, deployed: Deployed, aws_2: str) -> None:
+def test_tail(act: Act, deployed: Deployed) -> None:
     """`aws logs tail` shows the story of an instance: one line of JSON for each thing that happened."""
-    # Versions before 2.13 do not know AWS_ENDPOINT_URL.
-    tail = _run(
-        deployed,
-        aws_2,
-        "--endpoint-url",
-        deployed.remote.endpoint,
-        "logs",
-        "tail",
-        deployed.outputs["LogGroup"],
-        "--since",
-        "30m",
-        "--format",
-        "short",
-    )
+    exports = _run(deployed, sys.executable, "-m", "sandbox", "env", "--directory", str(deployed.sam.directory))
+    script = f'{exports}aws logs tail "$0" --since 30m --format short'
+    tail = _run(deployed, "bash", "-c", script, deployed.outputs["LogGroup"])
     lines = [json.loads(line.partition(" ")[2]) for line in tail.splitlines() if act.instance_ids["plain"] in line]
     assert [line["event"] for line in lines] == ["notice_received", "checkpoint_asked", "notice_closed", "instance_gone"]
 
@@ -83,16 +71,6 @@ def test_describe_instances(deployed: Deployed) -> None:
     query = "Reservations[].Instances[?InstanceLifecycle=='spot'].InstanceId[]"
     listed = json.loads(_aws(deployed, "ec2", "describe-instances", "--query", query, "--output", "json"))
     assert {one.instance_id for one in deployed.pool} <= set(listed)
-
-
-@pytest.fixture(scope="module")
-def aws_2() -> str:
-    """The program `aws` of version 2, the first that has `logs tail`; without, the test is skipped."""
-    for folder in os.get_exec_path():
-        program = Path(folder, "aws")
-        if program.exists() and "aws-cli/2" in subprocess.run([program, "--version"], check=False, capture_output=True, text=True).stdout:
-            return str(program)
-    pytest.skip("`aws logs tail` needs version 2 of AWS's command line, which is not on PyPI; there is none on the PATH")
 
 
 @pytest.fixture(scope="module")

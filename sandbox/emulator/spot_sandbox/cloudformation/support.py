@@ -9,6 +9,7 @@
   after the transform. LocalStack resolves references before it, and refuses the template.
 - The second change set of a template with an included part can be made: LocalStack puts its word for "no value" into a
   set, and it has no hash.
+- ``${!Name}`` in Fn::Sub comes to ``${Name}``, as CloudFormation has it. LocalStack looks for a resource ``!Name``.
 - ExecuteChangeSet waits a moment for what it has begun: clients such as SAM look again only after 15 seconds, which
   for a stack that is up in one second is most of the deployment.
 """
@@ -21,6 +22,10 @@ from typing import Any
 
 from localstack.aws.api.cloudformation import ExecuteChangeSetOutput, ExecutionStatus, StackStatus
 from localstack.services.cloudformation.engine.v2.change_set_model import ChangeType, NothingType
+from localstack.services.cloudformation.engine.v2.change_set_model_preproc import (
+    ChangeSetModelPreproc,
+    PreprocEntityDelta,
+)
 from localstack.services.cloudformation.engine.v2.change_set_model_transform import ChangeSetModelTransform
 from localstack.services.cloudformation.engine.v2.change_set_resource_support_checker import (
     ChangeSetResourceSupportChecker,
@@ -56,6 +61,9 @@ def install() -> None:
     ResourceProviderExecutor.try_load_resource_provider = staticmethod(_ours_first(ResourceProviderExecutor.try_load_resource_provider))
     ResourceProviderExecutor.execute_action = _updates_for_real(ResourceProviderExecutor.execute_action)
     ChangeSet.has_changes = _has_changes
+    ChangeSetModelPreproc._resolve_reference = _literal_first(  # noqa: SLF001 - LocalStack offers no hook here
+        ChangeSetModelPreproc._resolve_reference  # noqa: SLF001 - as above
+    )
     rollback.install()
     NothingType.__hash__ = object.__hash__
     ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
@@ -80,6 +88,16 @@ def _generated_later(visit: Callable[..., Any]) -> Callable[..., Any]:
             return self.visit(intrinsic.arguments)
 
     return visit_leniently
+
+
+def _literal_first(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    def resolve_unless_literal(self: ChangeSetModelPreproc, logical_id: str) -> Any:
+        if not logical_id.startswith("!"):
+            return resolve(self, logical_id)
+        literal = f"${{{logical_id.removeprefix('!')}}}"
+        return PreprocEntityDelta(before=literal, after=literal)
+
+    return resolve_unless_literal
 
 
 def _ours_first(load: Callable[[str], Any]) -> Callable[[str], Any]:
