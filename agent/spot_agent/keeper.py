@@ -110,6 +110,9 @@ class CheckpointKeeper:
     def _run(self, order: Order, work: Callable[[], Outcome]) -> None:
         try:
             outcome = work()
+        except OSError as error:
+            # A full disk, above all: the attempt fails with this sentence, it does not crash.
+            outcome = NotSaved(f"{order.do.value}: {error}")
         except Exception as error:  # noqa: BLE001  # the main thread takes it, and raises what it does not expect
             outcome = error
         self._orders.pop(order.number, None)

@@ -152,6 +152,19 @@ def test_replacement_does_not_take_over_from_an_owner_that_lives() -> None:
     assert done_twice(world) == 0.0
 
 
+def test_replacement_with_a_notice_of_its_own_does_not_stop_the_owner() -> None:
+    """A replacement that is itself about to end does not call itself ready: the owner works on to its own last moment."""
+    world = World(attempts_allowed=2)
+    first = working(world, 10)
+    first.warn()
+    deadline = world.now + 120
+    world.run(lambda world: len(world.instances) == 2)
+    world.instances[1].warn()
+    world.run(lambda world: world.job_now().final == 1)
+    assert world.job_now().ready == 0
+    assert deadline - world.now < 10
+
+
 def test_zombie_writes_nothing() -> None:
     """An agent that is frozen, replaced, and wakes up writes neither to the table nor to the store, and stops itself."""
     world = World()
@@ -260,6 +273,44 @@ def test_failing_program_is_told_with_its_last_lines() -> None:
     assert world.result == {"result": "failed", "cause": "exit status 3: reading input\nit is broken"}
     assert not first.is_alive
     assert world.job_now().final == 1
+
+
+def test_failure_after_a_notice_is_not_told_to_the_next_attempt() -> None:
+    """A program that fails while its replacement boots: the replacement goes on from the last checkpoint and is not called failed."""
+    world = World()
+    first = working(world, 40)
+    first.warn()
+    world.run(lambda world: len(world.instances) == 2)
+    first.program.status = 3
+    world.run(lambda _: not first.is_alive, 5)
+    world.run(finished)
+    assert [told["result"] for told in world.told] == ["interrupted", "finished"]
+
+
+def test_signal_of_a_shutdown_is_no_failure() -> None:
+    """A program that a shutdown has ended before the agent heard of it has not failed."""
+    world = World()
+    first = working(world, 40)
+    assert first.agent is not None
+    first.program.status = 143
+    first.agent.turn()
+    world.now += 0.5
+    first.agent.shut_down()
+    first.turn_at = world.now
+    world.run_for(3)
+    assert not any(told["result"] == "failed" for told in world.told)
+
+
+def test_owner_gives_signs_of_life() -> None:
+    """An owner whose program reports no progress still writes every ten seconds that it is there."""
+    world = World(reports_progress=False)
+    world.launch()
+    world.run(lambda world: world.job_now().percent_at is not None)
+    world.run_for(95)
+    percent_at = world.job_now().percent_at
+    assert percent_at is not None
+    assert world.now - percent_at <= 11
+    assert 9 <= len([write for write in world.writes if write == ("agent1", "progress")]) <= 12
 
 
 def test_program_that_ignores_the_signal_is_killed_before_the_deadline() -> None:

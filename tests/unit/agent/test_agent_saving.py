@@ -102,14 +102,38 @@ def test_program_without_ready_file_is_never_signalled(site: Site) -> None:
     assert site.program.exit_status() is None
 
 
+WRITER = """
+import itertools, pathlib
+for i in itertools.count():
+    pathlib.Path("a").write_text(f"{i:09d}")
+    pathlib.Path("z").write_text(f"{i:09d}")
+"""
+
+
 def test_directory_is_of_one_moment(site: Site) -> None:
-    """The program stands still while its directory is archived: two files that it always writes together agree."""
-    site.start("i=0; while :; do i=$((i+1)); echo $i >a; echo $i >b; done")
-    eventually((site.workplace.checkpoint / "b").exists)
-    saved = site.saved(Do.SAVE_FINAL).checkpoint
+    """The program stands still while its directory is archived: the first and the last file in it are of the same moment."""
+    for number in range(500):
+        (site.workplace.checkpoint / f"m{number}").write_text("between the two")
+    site.start(f"exec python3 -c '{WRITER}'")
+    eventually((site.workplace.checkpoint / "z").exists)
+    saved = site.saved(Do.SAVE).checkpoint
+    site.end()
     restored(site, saved)
-    a, b = ((site.workplace.checkpoint / name).read_text() for name in "ab")
-    assert 0 <= int(a or 0) - int(b or 0) <= 1 or "" in (a, b)
+    a, z = ((site.workplace.checkpoint / name).read_text() for name in "az")
+    # Whole, or caught between opening and writing.
+    assert "" in (a, z) or 0 <= int(a) - int(z) <= 1
+
+
+def test_each_save_is_a_new_one(site: Site) -> None:
+    """What the program said of an earlier save is not taken for the answer to a later one."""
+    site.start(
+        "trap 'sleep 0.1; n=$((n+1)); echo $n >state; echo $n >$SPOT_SAVED_FILE' USR1; n=0; echo $$ >$SPOT_READY_FILE; while :; do sleep 0.01; done"
+    )
+    site.wait_for_signals()
+    first, second = site.saved(Do.SAVE).checkpoint, site.saved(Do.SAVE).checkpoint
+    assert first is not None
+    assert second is not None
+    assert (first.percent, second.percent) == (1.0, 2.0)
 
 
 def test_everything_has_ended_after_the_final_checkpoint(site: Site) -> None:
@@ -200,6 +224,19 @@ def test_archive_with_the_right_size_but_no_archive(site: Site) -> None:
     assert outcome.checkpoint is None
     assert "not an archive" in outcome.faults[0]
     assert list(site.workplace.checkpoint.iterdir()) == []
+
+
+def test_full_disk_is_a_failure_with_a_sentence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operating system refuses is the reason of a failed restore, and no crash of the agent."""
+
+    def refuse(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    site.store.objects["x"] = b"0"
+    monkeypatch.setattr(site.workplace, "unpack", refuse)
+    outcome = site.restore(Checkpoint("x", "sha", 1.0, 1, 0.0))
+    assert isinstance(outcome, NotSaved)
+    assert "No space left on device" in str(outcome)
 
 
 def test_archive_cannot_reach_outside(site: Site, tmp_path: Path) -> None:

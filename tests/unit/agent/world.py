@@ -47,6 +47,7 @@ class World:
     program_seconds: float = JOB_SECONDS
     exit_status: int = 0
     ignores_signals: bool = False
+    reports_progress: bool = True
     records: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def job_now(self) -> Job:
@@ -210,7 +211,7 @@ class FakeProgram:
 
     def percent(self) -> float | None:
         """Report the progress."""
-        return self.worked() if self.is_running() else None
+        return self.worked() if self.is_running() and self.world.reports_progress else None
 
     def is_running(self) -> bool:
         """Tell whether it works."""
@@ -252,7 +253,7 @@ class FakeKeeper:
     def save(self, number: int, do: Do, _job: Job, kill_at: float) -> None:
         """Begin a save: the state is of this moment."""
         program, now = self.instance.program, self.world.now
-        if do is Do.SAVE_FINAL and program.exit_status() is not None:
+        if do is Do.SAVE_FINAL and program.exit_status() == 0:
             self.going[number] = (now, EndedByItself)
             return
         percent = 100.0 if do is Do.SAVE_RESULT else program.worked()
