@@ -60,9 +60,9 @@ class Clients:
                 raise Misconfigured("no AWS credentials: the instance needs an instance profile")
             time.sleep(0.5)
 
-    def client(self, service: str, *, read_seconds: float = 5.0) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
-        """Return a client that gives up soon: patience is the agent's, which knows the deadline."""
-        config = Config(connect_timeout=2, read_timeout=read_seconds, retries={"mode": "standard", "total_max_attempts": 2})
+    def client(self, service: str, *, read_seconds: float = 3.0) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
+        """Return a client that tries once and gives up soon: patience is the agent's, which knows the deadline and has other things to do."""
+        config = Config(connect_timeout=1, read_timeout=read_seconds, retries={"mode": "standard", "total_max_attempts": 1})
         return self._session.create_client(service, config=config)
 
 

@@ -63,6 +63,9 @@ def decide(known: Known, now: float) -> Steps:
     steps = [Step(Do.READ_JOB)] if _read_is_due(known, now) else []
     if now - known.last_look >= BLIND_SECONDS:
         return tuple(steps)
+    if known.phase is Phase.WORKING and known.exit_status is None and now >= last_moment(known):
+        # Before anything that might keep the agent waiting.
+        return _working(known, now)
     return (*steps, *_notice(known, now), *_heartbeat(known, now), *_PHASES[known.phase](known, now))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from spot_agent.decisions import decide, pause, reply_to
-from spot_agent.errors import CallFailed, NotSaved, Overtaken
+from spot_agent.errors import CallFailed, NotSaved, Overtaken, Unavailable
 from spot_agent.job import FINISHED, Job
 from spot_agent.knowledge import Do, Known, Leaving, Me, Phase, Saved, Step
 from spot_agent.ports import EndedByItself, Mark, Outcome, Ports, Prefetched, Request, Restored
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STEPS_IN_A_TURN = 50
 """Far more than any turn takes; it keeps a mistake from holding the processor."""
+BLIPS = 2
+"""So many failures in a row are worth a line."""
 SIGNAL_SECONDS = 120.0
 """How long a program may take to save itself and exit, where no deadline is nearer."""
 KILL_SECONDS = 2.0
@@ -104,9 +106,10 @@ class Agent:
                 self._tell("works again", f"Works again: {step.do.value}")
 
     def _failed_once(self, do: Do, error: CallFailed) -> None:
-        """Tell a failure when it begins, not with every try."""
+        """Tell a failure when it begins, not with every try; a connection that breaks once is none."""
         kind = type(error).__name__
-        if self._failing.get(do) != kind:
+        is_blip = isinstance(error, Unavailable) and self.known.tries[do].failures < BLIPS
+        if self._failing.get(do) != kind and not is_blip:
             self._failing[do] = kind
             self._tell("call failed", f"Could not {do.value}: {error}", trouble=True)
 

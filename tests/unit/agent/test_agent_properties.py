@@ -105,6 +105,14 @@ def test_nothing_is_written_blindly(known: Known, now: float) -> None:
         assert not steps & WRITES
 
 
+@given(st.floats(0, 9), st.floats(0, 5))
+def test_last_checkpoint_comes_before_any_call(since_the_look: float, late: float) -> None:
+    """In the last moment nothing is waited for, not even the look at the item that is due: the final checkpoint begins."""
+    job = Job("job", attempt=2, token="t", instance_id="i-2", owner=2, owner_id="me", checkpoint_seconds=2.0)
+    known = Known(ME, Phase.WORKING, job=job, looked_at=100.0 - since_the_look, notice=Notice("terminate", 106.0 - late, 0.0))
+    assert decide(known, 100.0)[0].do is Do.SAVE_FINAL
+
+
 @given(knowns, st.floats(0, 300))
 def test_every_knowledge_has_an_answer(known: Known, now: float) -> None:
     """`decide` answers everything, and never works for a job that belongs to somebody else."""
