@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from spot_responder.domain.errors import CallFailed, InstancesRefused, Refused, Unavailable
 from spot_responder.domain.jobs import Told
 from spot_responder.domain.notices import timestamp
-from spot_responder.use_cases.ports import Invocation, Record
+from spot_responder.domain.plans import Outcome
+from spot_responder.use_cases.ports import Invocation, NotWritten, Record
 from tests.examples import NOW, seconds
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.lines import Happened, Line
     from spot_responder.domain.notices import Notice, NoticeKey
-    from spot_responder.domain.plans import Outcome
     from spot_responder.use_cases.ports import Answer, Closing, Written
 
 THROTTLED = Unavailable("ec2:Any: RequestLimitExceeded: Request limit exceeded.")
@@ -111,11 +111,13 @@ class Row:
 
 @dataclass(slots=True)
 class FakeNoticesTable:
-    """A table in memory. ``unwritable`` counts, for single answers, how many more times they are not taken."""
+    """A table in memory. ``unwritable`` counts, for single answers, how many more times they are not taken; ``refused`` never are."""
 
     rows: dict[NoticeKey, Row] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
     unwritable: dict[NoticeKey, int] = field(default_factory=dict)
+    refused: set[NoticeKey] = field(default_factory=set)
+    batch_size: int = 25
 
     def put(self, *rows: Row) -> None:
         """Put items there, as if they had been recorded before."""
@@ -144,17 +146,20 @@ class FakeNoticesTable:
 
     def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
         """See ``NoticesTable.answer``."""
+        assert len(answers) <= self.batch_size
         try:
             self.failures.happen("answer")
         except Unavailable as error:
-            return {answer.notice.key: str(error) for answer in answers}
+            return {answer.notice.key: NotWritten(str(error), for_good=False) for answer in answers}
         return {answer.notice.key: self._answer(answer) for answer in answers}
 
     def _answer(self, answer: Answer) -> Written:
         key = answer.notice.key
         if self.unwritable.get(key, 0):
             self.unwritable[key] -= 1
-            return "ThrottlingError: the item is too busy"
+            return NotWritten("ThrottlingError: the item is too busy", for_good=False)
+        if key in self.refused:
+            return NotWritten("ValidationError: the item is too large", for_good=True)
         row = self.rows.get(key)
         if row is None or (answer.outcome is not None and row.outcome is not None):
             return False
@@ -170,7 +175,8 @@ class FakeNoticesTable:
         row = self.rows.get(key)
         if row is None:
             return False
-        if row.outcome is None:
+        guesses = (Outcome.MISSED, Outcome.FAILED) if closing.outcome is Outcome.SAVED else ()
+        if row.outcome is None or row.outcome in guesses:
             row.outcome, row.reason, row.closed_by = closing.outcome, closing.reason, closing.by
         return row.closed_by == closing.by
 

@@ -76,7 +76,7 @@ def closed(outcome: Outcome) -> Line:
         (closed(Outcome.SUPERSEDED), {}),
         (lines.instance_gone(notice(), InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW)), {}),
         (lines.result_unclaimed(CheckpointResult(COMMAND_ID, instance_id(), "Success", ACCOUNT, REGION, NOW)), {}),
-        (lines.answer_unwritten(notice(), "because", NOW), {}),
+        (lines.answer_unwritten(notice(), "because", NOW, for_good=False), {}),
         (lines.replacement_asked(notice(), attempt(), Told(), NOW), {}),
         (lines.replacement_asked(notice(), attempt(), Told("throttled", is_trouble=True), NOW), {}),
         (lines.attempt_lost(InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW), attempt()), {}),
@@ -219,6 +219,7 @@ def queries() -> dict[str, str]:
 
 
 QUERY_WORDS = {
+    "ispresent",
     "fields",
     "filter",
     "sort",

@@ -114,7 +114,7 @@ def test_a_result_is_unclaimed() -> None:
 
 def test_an_answer_is_unwritten() -> None:
     """What could not be written down is told as trouble, with AWS's reason."""
-    line = lines.answer_unwritten(notice(), "ThrottlingError", NOW)
+    line = lines.answer_unwritten(notice(), "ThrottlingError", NOW, for_good=False)
     assert line.message == f"{ID}: what was done is not written down, to be delivered again: ThrottlingError"
     assert line.is_trouble
 
@@ -141,7 +141,7 @@ def test_lines_about_a_notice_have_all_that_is_known_of_it() -> None:
         lines.notice_repeated(notice(), NOW),
         lines.checkpoint_asked(notice(), COMMAND_ID, NOW),
         lines.notice_closed(notice(), Outcome.SAVED, "", NOW),
-        lines.answer_unwritten(notice(), "", NOW),
+        lines.answer_unwritten(notice(), "", NOW, for_good=False),
         lines.instance_gone(notice(), ended),
         lines.replacement_asked(notice(), attempt(), Told(), NOW),
         lines.replacement_asked(notice(), attempt(), Told("throttled", is_trouble=True), NOW),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from spot_responder.domain.errors import ConfigurationError, InvalidInput, Refus
 from spot_responder.domain.events import InstanceEnded
 from spot_responder.domain.notices import Action, Notice
 from spot_responder.domain.plans import Outcome
-from spot_responder.use_cases.ports import Answer, Closing, Record
+from spot_responder.use_cases.ports import Answer, Closing, NotWritten, Record
 from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, instance, instance_id, notice, rebalance
 from tests.fakes.aws import json_error, ok
 from tests.strategies import JSON, MOMENTS, WORDS
@@ -104,14 +105,13 @@ def test_records_of_an_instance(table: DynamoNoticesTable, aws: AwsOverHttp) -> 
     assert second.parameters["ExclusiveStartKey"]
 
 
-def test_answers_are_written_twenty_five_at_a_time(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
-    """60 answers are three calls, each statement of its own item."""
+def test_answers_are_written_in_one_call(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """25 answers are one call, each statement of its own item."""
     aws.always(ANSWER, lambda call: ok(Responses=[{} for _ in call.parameters["Statements"]]))
-    answers = [Answer(notice(number), NOW, command_id=COMMAND_ID) for number in range(60)]
+    answers = [Answer(notice(number), NOW, command_id=COMMAND_ID) for number in range(table.batch_size)]
     assert table.answer(answers) == {answer.notice.key: True for answer in answers}
-    statements = [statement for call in aws.calls for statement in call.parameters["Statements"]]
-    assert [len(call.parameters["Statements"]) for call in aws.calls] == [25, 25, 10]
-    assert len({statement["Parameters"][-1]["S"] for statement in statements}) == 60
+    (call,) = aws.calls
+    assert len({statement["Parameters"][-1]["S"] for statement in call.parameters["Statements"]}) == 25
 
 
 def test_the_statement_of_a_command(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
@@ -121,7 +121,7 @@ def test_the_statement_of_a_command(table: DynamoNoticesTable, aws: AwsOverHttp)
     (statement,) = aws.calls[0].parameters["Statements"]
     assert (
         statement["Statement"]
-        == 'UPDATE "notices" SET instance_type=? SET zone=? SET command_id=? SET asked_at=? WHERE account_region=? AND notice_id=?'
+        == 'UPDATE "notices" SET "instance_type"=? SET "zone"=? SET "command_id"=? SET "asked_at"=? WHERE "account_region"=? AND "notice_id"=?'
     )
     values = [value["S"] for value in statement["Parameters"]]
     assert values == ["m5.large", "us-east-1a", COMMAND_ID, "2026-11-22T10:00:03Z", notice().key.account_region, notice().key.notice_id]
@@ -132,28 +132,44 @@ def test_the_statement_of_an_outcome(table: DynamoNoticesTable, aws: AwsOverHttp
     aws.always(ANSWER, ok(Responses=[{}]))
     table.answer([Answer(notice(), NOW, outcome=Outcome.VANISHED, reason="it's gone; DROP TABLE")])
     (statement,) = aws.calls[0].parameters["Statements"]
-    expected = 'UPDATE "notices" SET outcome=? SET reason=? SET closed_at=? WHERE account_region=? AND notice_id=? AND outcome IS MISSING'
-    assert statement["Statement"] == expected
+    sets, _, where = statement["Statement"].partition(" WHERE ")
+    assert sets == 'UPDATE "notices" SET "outcome"=? SET "reason"=? SET "closed_at"=?'
+    assert where == '"account_region"=? AND "notice_id"=? AND "outcome" IS MISSING'
     assert statement["Parameters"][1] == {"S": "it's gone; DROP TABLE"}
 
 
 def test_each_answer_has_its_own_result(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
-    """In one call one answer is written, one comes too late, and one meets a busy item: each has its own result."""
+    """In one call one answer is written, one comes too late, one meets a busy item, one is never taken: each has its own result."""
     late = {"Error": {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}}
     busy = {"Error": {"Code": "ThrottlingError", "Message": "Rate exceeded"}}
-    aws.always(ANSWER, ok(Responses=[{}, late, busy]))
-    written = table.answer([Answer(notice(number), NOW, outcome=Outcome.LATE, reason="") for number in range(3)])
-    assert list(written.values()) == [True, False, "dynamodb:BatchExecuteStatement: ThrottlingError: Rate exceeded"]
+    bad = {"Error": {"Code": "ValidationError", "Message": "Unexpected keyword"}}
+    aws.always(ANSWER, ok(Responses=[{}, late, busy, bad]))
+    written = table.answer([Answer(notice(number), NOW, outcome=Outcome.LATE, reason="") for number in range(4)])
+    assert list(written.values()) == [
+        True,
+        False,
+        NotWritten("dynamodb:BatchExecuteStatement: ThrottlingError: Rate exceeded", for_good=False),
+        NotWritten("dynamodb:BatchExecuteStatement: ValidationError: Unexpected keyword", for_good=True),
+    ]
 
 
-def test_a_failed_call_does_not_stop_the_others(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
-    """If one call of several is throttled, only its own answers are unwritten; what the others wrote is known."""
-    throttled = json_error("ProvisionedThroughputExceededException", "Slow down")
-    aws.once(ANSWER, ok(Responses=[{}] * 25), throttled, throttled)
-    aws.always(ANSWER, ok(Responses=[{}] * 10))
-    written = list(table.answer([Answer(notice(number), NOW, outcome=Outcome.LATE, reason="") for number in range(60)]).values())
-    assert (written[:25], written[50:]) == ([True] * 25, [True] * 10)
-    assert set(written[25:50]) == {"dynamodb:BatchExecuteStatement: ProvisionedThroughputExceededException: Slow down"}
+def test_no_bare_name_in_a_statement(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """Every attribute stands in quotation marks: some are reserved words, which DynamoDB's PartiQL refuses bare (zone)."""
+    aws.always(ANSWER, ok(Responses=[{}]))
+    table.answer([Answer(notice(), NOW, instance(), command_id=COMMAND_ID, outcome=Outcome.FAILED, reason="r")])
+    bare = re.sub(r'"[^"]*"', "", aws.calls[0].parameters["Statements"][0]["Statement"])
+    assert set(re.findall(r"[A-Za-z_]+", bare)) == {"UPDATE", "SET", "WHERE", "AND", "IS", "MISSING"}
+
+
+@pytest.mark.parametrize(
+    ("code", "for_good"),
+    [("ProvisionedThroughputExceededException", False), ("AccessDeniedException", True)],
+)
+def test_a_failed_call_is_the_result(table: DynamoNoticesTable, aws: AwsOverHttp, code: str, *, for_good: bool) -> None:
+    """If the call itself fails, each of its answers has that as its result; nothing is raised that would stop the others' calls."""
+    aws.always(ANSWER, json_error(code, "because"))
+    (result,) = table.answer([Answer(notice(), NOW, outcome=Outcome.LATE, reason="")]).values()
+    assert result == NotWritten(f"dynamodb:BatchExecuteStatement: {code}: because", for_good=for_good)
 
 
 @pytest.mark.parametrize(("by", "is_ours"), [("invocation-1", True), ("invocation-2", False)])
@@ -166,13 +182,23 @@ def test_an_outcome_that_was_there(table: DynamoNoticesTable, aws: AwsOverHttp, 
 def test_closing_and_ending_are_conditional(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
     """Neither creates an item, neither overwrites, and both go by placeholders, since some names are reserved words."""
     aws.always(UPDATE, ok())
-    assert table.close(notice().key, Closing(Outcome.SAVED, "why", NOW, "invocation-1"))
+    assert table.close(notice().key, Closing(Outcome.MISSED, "why", NOW, "invocation-1"))
     assert table.mark_gone(notice().key, InstanceEnded(instance_id(), "terminated", ACCOUNT, REGION, NOW), "invocation-1")
     closed, gone = aws.calls
     assert closed.parameters["ConditionExpression"] == "attribute_exists(notice_id) AND attribute_not_exists(outcome)"
     assert gone.parameters["ConditionExpression"] == "attribute_exists(notice_id) AND attribute_not_exists(gone_at)"
     assert closed.parameters["ExpressionAttributeValues"][":reason"] == {"S": "why"}
     assert gone.parameters["ExpressionAttributeNames"]["#gone_at"] == "gone_at"
+
+
+def test_saved_takes_the_place_of_a_guess(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """A saved checkpoint also closes a notice that was called missed or failed before the result came; EventBridge keeps no order."""
+    aws.always(UPDATE, ok())
+    assert table.close(notice().key, Closing(Outcome.SAVED, "why", NOW, "invocation-1"))
+    (closed,) = aws.calls
+    expected = "attribute_exists(notice_id) AND (attribute_not_exists(outcome) OR outcome IN (:missed, :failed))"
+    assert closed.parameters["ConditionExpression"] == expected
+    assert closed.parameters["ExpressionAttributeValues"][":missed"] == {"S": "missed"}
 
 
 def test_a_table_that_does_not_exist(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:

@@ -254,6 +254,26 @@ def test_an_answer_that_is_never_taken_goes_back_to_the_stream() -> None:
     assert world.notices.of(notice(2)).command_id == "command-1"
 
 
+def test_an_answer_that_is_refused_for_good_stops_nothing() -> None:
+    """An item that DynamoDB will never take is told, is not tried again, and is not delivered again."""
+    world = world_with(*many(60))
+    world.notices.refused = {notice(7).key}
+    assert world.respond(*many(60)) == set()
+    (line,) = world.story.of(Happened.ANSWER_UNWRITTEN)
+    assert (line.instance_id, line.reason) == (instance_id(7), "ValidationError: the item is too large")
+    assert "again" not in line.message
+    assert world.clock.slept == []
+    assert sum(row.command_id is not None for row in world.notices.rows.values()) == 59
+
+
+def test_the_asking_comes_first() -> None:
+    """Commands are sent before any notice is closed: 50 instances that did not opt in hold up none that did."""
+    bystanders = [instance(number, opted_in=False) for number in range(50)]
+    world = world_with(*many(60), instances=[*bystanders, *(instance(number) for number in range(50, 60))])
+    world.respond(*many(60))
+    assert world.story.events[:10] == [Happened.CHECKPOINT_ASKED] * 10
+
+
 def test_a_table_out_of_reach_holds_up_no_command() -> None:
     """Where nothing can be written, every command is sent before anything is written again."""
     world = world_with(*many(150))

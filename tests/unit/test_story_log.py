@@ -29,7 +29,7 @@ ALL_LINES: Sequence[Line] = (
     lines.notice_repeated(notice(), NOW),
     lines.checkpoint_asked(notice(), COMMAND_ID, NOW),
     *(lines.notice_closed(notice(), outcome, "because", NOW) for outcome in Outcome),
-    lines.answer_unwritten(notice(), "because", NOW),
+    lines.answer_unwritten(notice(), "because", NOW, for_good=False),
     lines.instance_gone(notice(), InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW)),
     lines.result_unclaimed(RESULT),
     lines.input_rejected(InvalidInput("time", "a time", 1)),

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from spot_responder.adapters.clients import calling, error_code
-from spot_responder.domain.errors import ConfigurationError, InvalidInput, Unavailable
+from spot_responder.adapters.clients import THROTTLED, calling, error_code
+from spot_responder.domain.errors import CallFailed, ConfigurationError, InvalidInput, Unavailable
 from spot_responder.domain.events import parse_time
 from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
 from spot_responder.domain.plans import Outcome
-from spot_responder.use_cases.ports import Record
+from spot_responder.use_cases.ports import NotWritten, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -49,6 +49,7 @@ class DynamoNoticesTable:
     dynamodb: DynamoDBClient
     name: str
     keep: timedelta
+    batch_size: int = STATEMENTS_PER_CALL
 
     def add(self, notice: Notice, now: datetime, by: str) -> bool:
         """Put the item unless it is there. A lost answer to our own put is not taken for a second copy: ``by`` tells."""
@@ -83,25 +84,25 @@ class DynamoNoticesTable:
             return [_record(item) for page in pages for item in page["Items"]]
 
     def answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
-        """Write the answers; see ``NoticesTable.answer``."""
-        written: dict[NoticeKey, Written] = {}
-        for some in batched(answers, STATEMENTS_PER_CALL, strict=False):
-            written |= self._answer(some)
-        return written
+        """Write as many answers as one call takes; see ``NoticesTable.answer``.
 
-    def _answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
-        """Write as many answers as one call takes. If it is the call that failed, the others' calls still have their turn."""
+        Raises ``ConfigurationError`` where there is no table at all.
+        """
         try:
             with self._calling("BatchExecuteStatement"):
                 result = self.dynamodb.batch_execute_statement(Statements=[self._statement(answer) for answer in answers])
-        except Unavailable as error:
-            return {answer.notice.key: str(error) for answer in answers}
+        except CallFailed as error:
+            failed = NotWritten(str(error), for_good=not isinstance(error, Unavailable))
+            return dict.fromkeys((answer.notice.key for answer in answers), failed)
         return {answer.notice.key: _written(response) for answer, response in zip(answers, result["Responses"], strict=True)}
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
-        """Write the outcome unless there is one."""
+        """Write the outcome unless there is one; that a checkpoint was saved also stands against an earlier guess that it was not."""
+        guesses = _texts(missed=Outcome.MISSED, failed=Outcome.FAILED) if closing.outcome is Outcome.SAVED else {}
+        is_open = "(attribute_not_exists(outcome) OR outcome IN (:missed, :failed))" if guesses else "attribute_not_exists(outcome)"
         values = _texts(outcome=closing.outcome, reason=closing.reason, closed_at=timestamp(closing.at), closed_by=closing.by)
-        update = {**_update(key, values), "ConditionExpression": "attribute_exists(notice_id) AND attribute_not_exists(outcome)"}
+        update = {**_update(key, values), "ConditionExpression": f"attribute_exists(notice_id) AND {is_open}"}
+        update["ExpressionAttributeValues"] |= {f":{name}": value for name, value in guesses.items()}
         return self._if_first("UpdateItem", update, "closed_by", closing.by)
 
     def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
@@ -131,9 +132,10 @@ class DynamoNoticesTable:
             values |= {"command_id": answer.command_id, "asked_at": timestamp(answer.at)}
         if answer.outcome is not None:
             values |= {"outcome": answer.outcome, "reason": answer.reason, "closed_at": timestamp(answer.at)}
-        sets = " ".join(f"SET {name}=?" for name in values)
-        open_only = "AND outcome IS MISSING" if answer.outcome is not None else ""
-        statement = f'UPDATE "{self.name}" {sets} WHERE account_region=? AND notice_id=? {open_only}'
+        # In quotation marks, because some names (zone) are reserved words.
+        sets = " ".join(f'SET "{name}"=?' for name in values)
+        open_only = 'AND "outcome" IS MISSING' if answer.outcome is not None else ""
+        statement = f'UPDATE "{self.name}" {sets} WHERE "account_region"=? AND "notice_id"=? {open_only}'
         key = answer.notice.key
         parameters = [*values.values(), key.account_region, key.notice_id]
         return {"Statement": statement.strip(), "Parameters": [{"S": value} for value in parameters]}
@@ -246,4 +248,6 @@ def _written(response: BatchStatementResponseTypeDef) -> Written:
     if error is None:
         return True
     code = error.get("Code", "Unknown")
-    return False if code in REFUSED_CONDITION else f"dynamodb:BatchExecuteStatement: {code}: {error.get('Message', '')}"
+    if code in REFUSED_CONDITION:
+        return False
+    return NotWritten(f"dynamodb:BatchExecuteStatement: {code}: {error.get('Message', '')}", for_good=code not in THROTTLED)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 INSTANCES_PER_COMMAND: Final = 50
 SHORTEST_DELIVERY_SECONDS = 30
 LAST_LINES = 3
+AGENTS_OWN_WORDS = "failed to run commands: exit status"
+"""What the SSM agent adds to the output of a script that fails; the exit status is told apart."""
 LAST_CHARACTERS = 400
 
 
@@ -93,7 +95,7 @@ def entry(notice: Notice) -> str:
 
 def last_lines(output: str) -> str:
     """Return the last lines of a command's output, joined, short, without control characters."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith(AGENTS_OWN_WORDS)]
     text = " / ".join(lines[-LAST_LINES:])
     return "".join(character if character.isprintable() else " " for character in text)[-LAST_CHARACTERS:]
 

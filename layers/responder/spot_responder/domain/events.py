@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})", re.ASCII)
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]", re.ASCII)
+REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]", re.ASCII)
 COMMAND_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 CLOCK_SKEW = timedelta(seconds=60)

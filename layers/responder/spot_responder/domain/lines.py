@@ -116,9 +116,10 @@ def notice_closed(notice: Notice, outcome: Outcome, reason: str, now: datetime, 
     return _about(notice, now, Happened.NOTICE_CLOSED, message, command_id=command_id, outcome=outcome, reason=reason)
 
 
-def answer_unwritten(notice: Notice, reason: str, now: datetime) -> Line:
-    """What was done could not be written on the notice's item: the stream delivers the notice again."""
-    message = f"{notice.instance_id}: what was done is not written down, to be delivered again: {reason}"
+def answer_unwritten(notice: Notice, reason: str, now: datetime, *, for_good: bool) -> Line:
+    """What was done could not be written on the notice's item; unless that is for good, the stream delivers the notice again."""
+    again = "" if for_good else ", to be delivered again"
+    message = f"{notice.instance_id}: what was done is not written down{again}: {reason}"
     return _about(notice, now, Happened.ANSWER_UNWRITTEN, message, reason=reason)
 
 

@@ -57,7 +57,15 @@ class Closing:
     by: str
 
 
-type Written = bool | str
+@dataclass(frozen=True, slots=True)
+class NotWritten:
+    """Why an answer could not be written; ``for_good``: another try would not help."""
+
+    reason: str
+    for_good: bool
+
+
+type Written = bool | NotWritten
 """Whether an answer took effect (False: the notice has an outcome already, or its item is gone), or why it could not be written."""
 
 
@@ -90,11 +98,21 @@ class NoticesTable(Protocol):
     def of_instance(self, account_region: str, instance_id: str) -> Sequence[Record]:
         """Return the records of one instance, strongly consistent."""
 
+    @property
+    def batch_size(self) -> int:
+        """How many answers go into one call."""
+
     def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
-        """Write what was done. One that cannot be written for now does not stop the others: the result says so, nothing is raised."""
+        """Write what was done, at most ``batch_size`` at once; one that cannot be written does not stop the others.
+
+        Only a table that does not exist raises.
+        """
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
-        """Give a notice its outcome; False if another invocation than ``closing.by`` did."""
+        """Give a notice its outcome; False if another invocation than ``closing.by`` did.
+
+        ``saved`` also takes the place of ``missed`` and ``failed``: EventBridge keeps no order, and a saved checkpoint is a fact.
+        """
 
     def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
         """Note that the instance ended; False if another invocation than ``by`` did."""

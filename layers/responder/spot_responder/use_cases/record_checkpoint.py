@@ -61,10 +61,11 @@ class RecordCheckpoint:
 def answered_by(result: CheckpointResult, records: Sequence[Record]) -> Record | None:
     """Return the notice that a command answers.
 
-    Usually its item names the command. If the function that sent it was stopped before it could write that, the result
-    counts for the latest notice of the instance that is still waiting for a command.
+    Usually its item names the command. If the function that sent it was stopped before it could write that, or never heard that
+    it was sent, the result counts for the latest notice of the instance that has no command.
     """
     asked = [record for record in records if record.command_id == result.command_id]
-    waiting = [record for record in records if not record.is_answered and record.notice.time <= result.time]
+    unsure = (None, Outcome.FAILED, Outcome.MISSED)
+    waiting = [record for record in records if not record.command_id and record.outcome in unsure and record.notice.time <= result.time]
     candidates = asked or waiting
     return max(candidates, key=lambda record: record.notice.time, default=None)

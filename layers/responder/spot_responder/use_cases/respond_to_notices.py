@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from spot_responder.domain import lines
@@ -16,10 +17,10 @@ from spot_responder.domain.errors import CallFailed, InvalidInput, Unavailable
 from spot_responder.domain.plans import Outcome, Plan, decide, needs_describing, supersede
 from spot_responder.use_cases.ask_checkpoints import AskCheckpoints, Asked, NotAsked, PutOff
 from spot_responder.use_cases.patience import keep_trying, pauses
-from spot_responder.use_cases.ports import Answer
+from spot_responder.use_cases.ports import Answer, NotWritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from spot_responder.domain.instances import Instance
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 
 type Instances = Mapping[str, Instance]
 
+NO_TIME = NotWritten("this invocation had no time left", for_good=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Unwritten:
     """An answer that the table did not take, and why."""
 
     answer: Answer
-    trouble: str
+    trouble: NotWritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +98,18 @@ class RespondToNotices:
     def _carry_out(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
         """Do the asking first: a table that is slow to write holds up no checkpoint."""
         put_off: set[NoticeKey] = set()
-        unwritten = self._close([plan for plan in plans if not plan.is_checkpoint], instances)
+        unwritten: list[Unwritten] = []
         ask = AskCheckpoints(self.commands, self.clock, until)
         for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
             match result:
                 case Asked(notices, command_id):
-                    unwritten += self._note_asked(notices, command_id, instances)
+                    unwritten += self._note_asked(notices, command_id, instances, until)
                 case NotAsked(notice, reason):
-                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances)
+                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances, until)
                 case PutOff(notices):
                     put_off |= {notice.key for notice in notices}
         self._replace([plan for plan in plans if plan.is_checkpoint], until)
+        unwritten += self._close([plan for plan in plans if not plan.is_checkpoint], instances, until)
         return put_off | self._insist(unwritten, until)
 
     def _replace(self, plans: Sequence[Plan], until: datetime) -> None:
@@ -128,39 +132,51 @@ class RespondToNotices:
             self.story.tell(lines.replacement_asked(waiting[attempt], attempt, told[attempt], self.clock.now()))
         return again
 
-    def _close(self, plans: Sequence[Plan], instances: Instances) -> list[Unwritten]:
+    def _close(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> list[Unwritten]:
         now = self.clock.now()
         return self._write(
             [Answer(plan.notice, now, instances.get(plan.notice.instance_id), outcome=plan.outcome, reason=plan.reason) for plan in plans],
+            until,
         )
 
-    def _note_asked(self, notices: Sequence[Notice], command_id: str, instances: Instances) -> list[Unwritten]:
+    def _note_asked(self, notices: Sequence[Notice], command_id: str, instances: Instances, until: datetime) -> list[Unwritten]:
         """Tell first: should we crash before the write, the command is sent again, and that is told again."""
         now = self.clock.now()
         for notice in notices:
             self.story.tell(lines.checkpoint_asked(notice, command_id, now))
         return self._write(
             [Answer(notice, now, instances.get(notice.instance_id), command_id=command_id) for notice in notices],
+            until,
         )
 
-    def _write(self, answers: Sequence[Answer]) -> list[Unwritten]:
-        """Write answers once and tell of the notices closed; return the answers that are still to be written."""
-        if not answers:
-            return []
+    def _write(self, answers: Sequence[Answer], until: datetime) -> list[Unwritten]:
+        """Write answers once, telling of the notices closed as it goes; return those that are still to be written."""
+        unwritten: list[Unwritten] = []
+        for some in batched(answers, self.notices.batch_size, strict=False):
+            if self.clock.now() >= until:
+                unwritten += (Unwritten(answer, NO_TIME) for answer in some)
+            else:
+                unwritten += self._write_batch(some)
+        return unwritten
+
+    def _write_batch(self, answers: Sequence[Answer]) -> Iterator[Unwritten]:
         written = self.notices.answer(answers)
         for answer in answers:
-            if answer.outcome is not None and written[answer.notice.key] is True:
+            became = written[answer.notice.key]
+            if isinstance(became, NotWritten):
+                yield Unwritten(answer, became)
+            elif became and answer.outcome is not None:
                 self.story.tell(lines.notice_closed(answer.notice, answer.outcome, answer.reason, answer.at))
-        troubles = ((answer, written[answer.notice.key]) for answer in answers)
-        return [Unwritten(answer, trouble) for answer, trouble in troubles if isinstance(trouble, str)]
 
     def _insist(self, unwritten: Sequence[Unwritten], until: datetime) -> set[NoticeKey]:
-        """Write what is left while there is time; return what is not written in the end."""
+        """Write what is left while there is time; return what is to be delivered again. What never will be written is only told."""
         for pause in pauses():
-            if not unwritten or self.clock.now() + timedelta(seconds=pause) >= until:
+            waiting = [left.answer for left in unwritten if not left.trouble.for_good]
+            if not waiting or self.clock.now() + timedelta(seconds=pause) >= until:
                 break
             self.clock.sleep(pause)
-            unwritten = self._write([left.answer for left in unwritten])
+            hopeless = [left for left in unwritten if left.trouble.for_good]
+            unwritten = [*hopeless, *self._write(waiting, until)]
         for left in unwritten:
-            self.story.tell(lines.answer_unwritten(left.answer.notice, left.trouble, self.clock.now()))
-        return {left.answer.notice.key for left in unwritten}
+            self.story.tell(lines.answer_unwritten(left.answer.notice, left.trouble.reason, self.clock.now(), for_good=left.trouble.for_good))
+        return {left.answer.notice.key for left in unwritten if not left.trouble.for_good}

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from spot_responder.adapters.clients import client
 from spot_responder.adapters.notices_table import DynamoNoticesTable
 from spot_responder.adapters.story_log import StoryLog
 from spot_responder.adapters.system_clock import SystemClock
 from spot_responder.settings import Settings
+from spot_responder.use_cases.patience import keep_trying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+
+TIME_TO_FINISH = timedelta(seconds=5)
+"""What is kept of an invocation's time for writing down how far it came."""
 
 
 class Context(Protocol):
@@ -20,6 +30,16 @@ class Context(Protocol):
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until this invocation is stopped."""
+
+
+def until(context: Context) -> datetime:
+    """Return the time by which an invocation has to come to its end."""
+    return clock().now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_FINISH
+
+
+def patiently(act: Callable[[], None], context: Context) -> None:
+    """Carry out, again while AWS is unavailable and there is time: Lambda's own retries come a minute later, half of what a notice has."""
+    keep_trying(act, until(context), clock())
 
 
 @cache

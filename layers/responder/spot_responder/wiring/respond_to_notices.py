@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,10 @@ from spot_responder.adapters.ssm_commands import SsmCommands
 from spot_responder.domain.notices import Notice
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from spot_responder.wiring.jobs import jobs
-from spot_responder.wiring.parts import clock, notices, settings, story
+from spot_responder.wiring.parts import clock, notices, settings, story, until
 
 if TYPE_CHECKING:
     from spot_responder.wiring.parts import Context
-
-TIME_TO_FINISH = timedelta(seconds=5)
-"""What is kept of an invocation's time for writing down how far it came."""
 
 
 def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[str, str]]]:
@@ -28,9 +24,8 @@ def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[s
     Lambda delivers from the lowest sequence number named to the batch's end (Lambda, "Reporting batch item failures").
     """
     story().invoked(context.aws_request_id)
-    until = clock().now() + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_FINISH
     records = list(from_stream(event))
-    again = _use_case()((notice for _, notice in records), until)
+    again = _use_case()((notice for _, notice in records), until(context))
     unfinished = [number for number, notice in records if isinstance(notice, Notice) and notice.key in again]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in unfinished[:1]]}
 
