@@ -63,7 +63,7 @@ def decide(known: Known, now: float) -> Steps:
     steps = [Step(Do.READ_JOB)] if _read_is_due(known, now) else []
     if now - known.last_look >= BLIND_SECONDS:
         return tuple(steps)
-    if known.phase is Phase.WORKING and known.exit_status is None and now >= last_moment(known):
+    if known.phase is Phase.WORKING and known.exit_status is None and now >= last_moment(known, now):
         # Before anything that might keep the agent waiting.
         return _working(known, now)
     return (*steps, *_notice(known, now), *_heartbeat(known, now), *_PHASES[known.phase](known, now))
@@ -75,17 +75,17 @@ def pause(known: Known, now: float) -> float:
     if known.exit_status is not None:
         tick = min(tick, 0.1)
     elif known.phase is Phase.WORKING and known.notice is not None:
-        tick = min(tick, max(last_moment(known) - now, 0.05))
+        tick = min(HANDOVER_READ_SECONDS, max(last_moment(known, now) - now, 0.05))
     return tick
 
 
-def last_moment(known: Known) -> float:
+def last_moment(known: Known, now: float) -> float:
     """Return when the final checkpoint has to begin, at the latest; infinite without a notice."""
     if known.notice is None:
         return float("inf")
     notice = known.notice
     margin = min(max(MARGIN_SHARE * (notice.deadline - notice.seen_at), SHORTEST_MARGIN_SECONDS), LONGEST_MARGIN_SECONDS)
-    return notice.deadline - (SAFETY_FACTOR * known.checkpoint_seconds + margin)
+    return notice.deadline - (SAFETY_FACTOR * known.checkpoint_seconds(now) + margin)
 
 
 # At any time
@@ -211,7 +211,7 @@ def why_free(known: Known, now: float) -> str:
 
 def _is_doomed(known: Known, now: float) -> bool:
     """Tell whether this instance ends too soon to do anything useful."""
-    return known.is_shutting_down or now >= last_moment(known)
+    return known.is_shutting_down or now >= last_moment(known, now)
 
 
 def _claimed(known: Known, now: float) -> Steps:
@@ -256,7 +256,7 @@ def why_hand_over(known: Known, now: float) -> str:
     """
     if known.is_shutting_down:
         return "the instance shuts down"
-    if now >= last_moment(known) and known.notice is not None:
+    if now >= last_moment(known, now) and known.notice is not None:
         return f"{max(known.notice.deadline - now, 0):.1f} s are left"
     if known.job is not None and known.job.ready > known.me.attempt and not known.is_doing(*SAVES):
         return f"attempt {known.job.ready} is ready"
@@ -300,9 +300,7 @@ def _record(known: Known, now: float) -> Steps:
 
 
 def _handing_over(known: Known, now: float) -> Steps:
-    """Record the last save; give up once the deadline has passed, since the replacement then goes on without it."""
-    if known.notice is not None and now > known.notice.deadline + GRACE_SECONDS:
-        return (Step(Do.LEAVE, "the deadline passed before the last checkpoint was durable"),)
+    """Record the last save. After the deadline, too, while the instance is still there: the fence alone says when it is too late."""
     if known.saved is not None:
         return (Step(Do.MARK),) if known.is_due(Do.MARK, now) else ()
     if known.activity is not None or not known.is_due(_LAST_SAVE[known.phase], now):

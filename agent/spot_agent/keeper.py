@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from spot_agent.checkpoint_store import Place, S3CheckpointStore
@@ -46,8 +46,10 @@ class Order:
     number: int
     do: Do
     job: Job
-    given_up: threading.Event
+    given_up: threading.Event = field(default_factory=threading.Event)
     kill_at: float = 0.0
+    is_overtaken: threading.Event = field(default_factory=threading.Event)
+    """The final save has begun: what has not been captured yet need not be."""
 
 
 class CheckpointKeeper:
@@ -65,23 +67,27 @@ class CheckpointKeeper:
         self._orders: dict[int, Order] = {}
         self._outcomes: queue.Queue[tuple[int, Outcome]] = queue.Queue()
         self._fetching = threading.Lock()
+        # One at a time holds the program still, or lets it go again.
+        self._capturing = threading.Lock()
         self._wanted: Checkpoint | None = None
 
     # The port
 
     def save(self, number: int, do: Do, job: Job, kill_at: float) -> None:
-        """Begin a save."""
-        order = Order(number, do, job, threading.Event(), kill_at)
+        """Begin a save; the last one overtakes those that still wait for the program."""
+        for earlier in list(self._orders.values()):
+            earlier.is_overtaken.set()
+        order = Order(number, do, job, kill_at=kill_at)
         self._begin(order, lambda: self._save(order))
 
     def restore(self, number: int, job: Job) -> None:
         """Begin to restore."""
-        order = Order(number, Do.RESTORE, job, threading.Event())
+        order = Order(number, Do.RESTORE, job)
         self._begin(order, lambda: self._restore(order))
 
     def prefetch(self, number: int, checkpoint: Checkpoint, job: Job) -> None:
         """Begin to fetch a checkpoint ahead."""
-        order = Order(number, Do.PREFETCH, job, threading.Event())
+        order = Order(number, Do.PREFETCH, job)
         self._wanted = checkpoint
         self._begin(order, lambda: self._prefetch(order, checkpoint))
 
@@ -126,7 +132,8 @@ class CheckpointKeeper:
         if order.do is Do.SAVE_FINAL and self._program.exit_status() == 0:
             return EndedByItself()
         try:
-            captured = self._capture(order)
+            with self._capturing:
+                captured = self._capture(order)
             checkpoint = self._upload(order, captured)
         except (NotSaved, Refused) as error:
             if order.do is not Do.SAVE_FINAL:
@@ -142,7 +149,11 @@ class CheckpointKeeper:
             return Captured(self._workplace.archive(name), 100.0, None)
         if order.do is Do.SAVE_FINAL:
             return self._capture_last(order, name)
-        saved = self._program.save(order.given_up.is_set, SAVE_PATIENCE_SECONDS) if self._program.can_save else None
+        saved = (
+            self._program.save(lambda: order.given_up.is_set() or order.is_overtaken.is_set(), SAVE_PATIENCE_SECONDS)
+            if self._program.can_save
+            else None
+        )
         with self._program.paused():
             percent = saved if saved is not None else self._program.percent()
             return Captured(self._workplace.archive(name), percent or 0.0, None)

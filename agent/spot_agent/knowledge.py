@@ -155,6 +155,8 @@ class Known:
     has_told_interruption: bool = False
     spent_token: str = ""
     activity: Activity | None = None
+    earlier: Activity | None = None
+    """A save that was still going on when the final one began: should that fail, this one is better than nothing."""
     numbers: int = 0
     has_prefetched: bool = False
     is_restored: bool = False
@@ -198,11 +200,16 @@ class Known:
         last = self.tries.get(Do.READ_JOB)
         return max(self.looked_at, last.at if last else NEVER)
 
-    @property
-    def checkpoint_seconds(self) -> float:
-        """How long a checkpoint takes: measured here, by an earlier attempt, or guessed."""
+    def checkpoint_seconds(self, now: float) -> float:
+        """Return how long a checkpoint takes: measured here, by an earlier attempt, or guessed.
+
+        One that takes longer than usual at this moment shows that things are slow; but not for ever, since a store out of reach is no
+        reason to stop working.
+        """
         before = self.job.checkpoint_seconds if self.job else None
-        return self.seconds or before or GUESSED_CHECKPOINT_SECONDS
+        expected = self.seconds or before or GUESSED_CHECKPOINT_SECONDS
+        present = now - self.activity.began if self.activity and self.activity.do is Do.SAVE else 0.0
+        return max(expected, min(present, GUESSED_CHECKPOINT_SECONDS))
 
     # Facts
 
@@ -298,6 +305,10 @@ class Known:
             return seen
         return replace(seen, good=saved.checkpoint, safe_since=saved.began, trouble="")
 
+    def overlapped(self) -> Known:
+        """The final save begins while another goes on."""
+        return replace(self, earlier=self.activity, activity=None)
+
     def left(self, leaving: Leaving) -> Known:
         """The agent is done with the job."""
-        return replace(self, leaving=leaving, activity=None).entered(Phase.LEAVING, leaving.since)
+        return replace(self, leaving=leaving, activity=None, earlier=None).entered(Phase.LEAVING, leaving.since)

@@ -127,6 +127,8 @@ class Agent:
         for number, outcome in self.ports.keeper.outcomes():
             if self.known.activity is not None and self.known.activity.number == number:
                 self._take(self.known.activity.do, outcome, now)
+            elif self.known.earlier is not None and self.known.earlier.number == number:
+                self._take_earlier(outcome)
 
     def _hear(self, request: Request, now: float) -> None:
         """Take a request of the hook; it may be the first to know of an interruption."""
@@ -167,6 +169,12 @@ class Agent:
             self._went_wrong(do, outcome, now)
         elif isinstance(outcome, Prefetched):
             self.known = replace(self.known, has_prefetched=True)
+
+    def _take_earlier(self, outcome: Outcome) -> None:
+        """Take a save that the final one has overtaken, unless that is there already."""
+        self.known = replace(self.known, earlier=None)
+        if isinstance(outcome, Saved) and self.known.saved is None:
+            self.known = replace(self.known, saved=outcome)
 
     def _restored(self, restored: Restored) -> None:
         for fault in restored.faults:
@@ -310,8 +318,10 @@ class Agent:
     def _save_final(self, step: Step, now: float) -> None:
         if self.known.phase is Phase.WORKING:
             self._tell("hand-over", f"The program is stopped for the final checkpoint: {step.why}")
+        if self.known.is_doing(Do.SAVE):
+            self.known = self.known.overlapped()
         self._abandon()
-        self.known = replace(self.known.began(Do.SAVE_FINAL, now), saved=None).entered(Phase.HANDING_OVER, now)
+        self.known = self.known.began(Do.SAVE_FINAL, now).entered(Phase.HANDING_OVER, now)
         limit = self.known.notice.deadline - KILL_SECONDS if self.known.notice else now + SIGNAL_SECONDS
         self.ports.keeper.save(self.known.numbers, Do.SAVE_FINAL, self._job, min(limit, now + SIGNAL_SECONDS))
 
@@ -359,6 +369,12 @@ class Agent:
             self.ports.keeper.abandon(self.known.activity.number)
             self.known = self.known.activity_over()
 
+    def _abandon_all(self) -> None:
+        """Let go of an earlier save as well."""
+        self._abandon()
+        if self.known.earlier is not None:
+            self.ports.keeper.abandon(self.known.earlier.number)
+
     # The end
 
     def _leave(self, step: Step, now: float) -> None:
@@ -366,7 +382,7 @@ class Agent:
         self._depart(step.why, now, step.result)
 
     def _depart(self, why: str, now: float, result: Mapping[str, str] | None) -> None:
-        self._abandon()
+        self._abandon_all()
         self.ports.program.kill()
         me, job = self.known.me, self.known.job
         is_clean = job is not None and (job.owner, job.owner_id) == (me.attempt, me.agent_id)

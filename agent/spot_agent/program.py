@@ -156,7 +156,9 @@ class ChildProgram:
         while not self.saved_file.exists():
             if self.exit_status() is not None:
                 raise NotSaved("the program ended instead of saving")
-            if time.time() > deadline or is_abandoned():
+            if is_abandoned():
+                raise NotSaved("it is not needed any more")
+            if time.time() > deadline:
                 raise NotSaved(f"the program did not touch SPOT_SAVED_FILE within {patience:.0f} s of SIGUSR1")
             time.sleep(LOOK_SECONDS)
         return self.saved_percent()

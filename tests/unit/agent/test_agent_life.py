@@ -234,6 +234,19 @@ def test_store_out_of_reach_during_a_notice() -> None:
     assert done_twice(world) == 0.0
 
 
+def test_save_that_was_overtaken_is_better_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow checkpoint that is on its way when the final one begins is recorded when it arrives first, and counts if the final one fails."""
+    world = World(attempts_allowed=1)
+    first = working(world, 40)
+    monkeypatch.setattr("tests.unit.agent.world.SAVE_SECONDS", 118.0)
+    first.warn()
+    noticed = world.now
+    world.run(lambda _: not first.is_alive)
+    assert world.now > noticed + 119
+    assert world.job_now().saved_percent == pytest.approx(40.0, abs=2.0)
+    assert world.job_now().final == 0
+
+
 def test_store_out_of_reach_for_good() -> None:
     """S3 that stays away costs the work since the last checkpoint, and not the job."""
     world = World()

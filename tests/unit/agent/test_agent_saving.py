@@ -12,12 +12,14 @@ import pytest
 
 from spot_agent.errors import NotSaved, Unusable
 from spot_agent.job import Checkpoint
-from spot_agent.knowledge import Do
+from spot_agent.knowledge import Do, Saved
 from spot_agent.ports import EndedByItself, Restored
 from tests.unit.agent.real import Site, children, eventually, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from spot_agent.ports import Outcome
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 
@@ -168,6 +170,25 @@ def test_program_that_does_not_answer_sigusr1_loses_that_checkpoint_only(site: S
     assert isinstance(outcome, NotSaved)
     assert "SPOT_SAVED_FILE" in str(outcome)
     assert site.program.exit_status() is None
+
+
+def test_final_save_overtakes_one_that_waits_for_the_program(site: Site) -> None:
+    """A save that still waits for a program which does not answer SIGUSR1 gives way to the final one."""
+    site.start("trap '' USR1; trap 'echo 5 >state; exit 143' TERM; echo $$ >$SPOT_READY_FILE; while :; do sleep 0.01; done")
+    site.wait_for_signals()
+    site.keeper.save(1, Do.SAVE, site.job, 0.0)
+    site.keeper.save(2, Do.SAVE_FINAL, site.job, time.time() + 5)
+    outcomes: dict[int, Outcome] = {}
+
+    def are_over() -> bool:
+        outcomes.update(site.keeper.outcomes())
+        return len(outcomes) == 2
+
+    eventually(are_over)
+    assert isinstance(outcomes[1], NotSaved)
+    final = outcomes[2]
+    assert isinstance(final, Saved)
+    assert final.checkpoint is not None
 
 
 def test_foreign_process_is_never_signalled(site: Site) -> None:
