@@ -63,7 +63,7 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 
 .venv/ready: requirements/dev.txt layers/responder/requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
-	@echo "Installing the tools (once, about a minute) ..."
+	@echo "Installing the tools (once, a minute or two) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@echo $(CURDIR)/sandbox/cli > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/spot-sandbox.pth"
@@ -71,7 +71,7 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 
 .venv-sandbox/ready: sandbox/requirements.txt sandbox/emulator/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
-	@echo "Installing the embedded AWS (once, about a minute) ..."
+	@echo "Installing the embedded AWS (once, a minute or two) ..."
 	@$(PYTHON) -m venv --clear .venv-sandbox
 	@.venv-sandbox/bin/python -m pip install --quiet -r sandbox/requirements.txt
 	@.venv-sandbox/bin/python -m pip install --quiet --no-build-isolation --no-deps -e sandbox/emulator

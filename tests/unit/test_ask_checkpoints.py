@@ -90,12 +90,11 @@ def test_an_unmanaged_instance_holds_up_nobody(*, is_naming: bool) -> None:
     assert all(expected in reason for reason in world.not_asked.values())
 
 
-def test_an_instance_alone_has_ssms_own_reason() -> None:
-    """Where one instance alone is refused there is nobody else to blame, and nothing more to ask SSM."""
-    commands = FakeCommands({instance_id(1): None})
-    commands.failures.plan("unreachable", AssertionError("not needed"))
-    world = World(commands).ask([notice(1)])
-    assert "InvalidInstanceId" in world.not_asked[instance_id(1)]
+@pytest.mark.parametrize("told", ["no agent here", None])
+def test_an_instance_alone(told: str | None) -> None:
+    """One instance alone has the same plain reason as one of many; where SSM calls it Online, SSM's sentence of refusal is the reason."""
+    world = World(FakeCommands({instance_id(1): told})).ask([notice(1)])
+    assert (told or "InvalidInstanceId") in world.not_asked[instance_id(1)]
 
 
 def test_a_batch_is_divided_where_ssm_names_nobody() -> None:

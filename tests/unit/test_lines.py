@@ -33,9 +33,9 @@ def test_a_notice_is_received(action: Action, message: str) -> None:
 
 
 def test_a_late_notice_has_no_time_left() -> None:
-    """A notice past its deadline leaves 0 s in words, and a negative number for a query."""
+    """A notice past its deadline says since when, and has a negative number for a query."""
     line = lines.notice_received(notice(age=150), NOW)
-    assert line.message.endswith("it will be terminated in 0 s")
+    assert line.message.endswith("it will be terminated; the time for that passed 30 s ago")
     assert line.seconds_left == -30
 
 

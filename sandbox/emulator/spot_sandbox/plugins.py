@@ -40,8 +40,10 @@ def stepfunctions() -> Service:
     from localstack.services.stepfunctions.provider import StepFunctionsProvider
 
     from spot_sandbox import stepfunctions as plugin
+    from spot_sandbox import stopped_executions
 
     plugin.install()
+    stopped_executions.install()
     return Service.for_provider(StepFunctionsProvider())
 
 

@@ -89,8 +89,9 @@ OUTCOME_WORDS: Mapping[Outcome, str] = {
 
 def notice_received(notice: Notice, now: datetime) -> Line:
     """A notice was recorded for the first time."""
-    left = max(0.0, seconds_between(now, notice.deadline))
-    time_left = f" in {left:.0f} s" if notice.action in (Action.TERMINATE, Action.STOP) else ""
+    left = seconds_between(now, notice.deadline)
+    told = f" in {left:.0f} s" if left > 0 else f"; the time for that passed {-left:.0f} s ago"
+    time_left = told if notice.action in (Action.TERMINATE, Action.STOP) else ""
     message = f"{notice.instance_id}: {KIND_WORDS[notice.kind].lower()}, {ACTION_WORDS[notice.action]}{time_left}"
     return _about(notice, now, Happened.NOTICE_RECEIVED, message)
 

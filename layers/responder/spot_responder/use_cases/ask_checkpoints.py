@@ -111,11 +111,11 @@ class AskCheckpoints:
         return [batch[:half], batch[half:]]
 
     def _guilty(self, batch: Batch, refusal: InstancesRefused) -> dict[str, str]:
-        named = {notice.instance_id: str(refusal) for notice in batch if notice.instance_id in refusal.instance_ids or len(batch) == 1}
-        if named:
-            return named
+        named = {notice.instance_id: str(refusal) for notice in batch if notice.instance_id in refusal.instance_ids}
+        # One alone is guilty in any case; SSM's word on it is used where there is no better one.
+        alone = {notice.instance_id: str(refusal) for notice in batch if len(batch) == 1}
         try:
-            return dict(self.commands.unreachable([notice.instance_id for notice in batch]))
+            return named or dict(self.commands.unreachable([notice.instance_id for notice in batch])) or alone
         except Refused:
             # We may not ask who cannot be reached; halving finds out without.
-            return {}
+            return alone
