@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 TIME_SCALE = 0.1
 BARREN_ATTEMPTS = 1
+FIGURES = {
+    "experiment", "hypothesis_held", "attempts", "percent_at_notice", "percent_resumed_from", "recomputed_percent",
+    "seconds_without_worker", "total_seconds", "uninterrupted_seconds", "time_scale",
+}  # fmt: skip
+"""What gameday.json holds."""
 LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 PAUSE_SECONDS = 0.5
 ATTEMPT_SECONDS = 60.0
@@ -111,13 +117,13 @@ class Job:
         return str(self.item["instance_id"])
 
     def await_item(self, holds: Any, seconds: float, what: str) -> dict[str, Any]:
-        """Wait until the item is as wanted, and return it; an execution that has ended is no reason to wait on."""
+        """Wait until the item is as wanted, and return it; nobody waits for a job that is over."""
 
         def look() -> dict[str, Any]:
             found = self.item
             if found and holds(found):
                 return found
-            if self._description()["status"] != "RUNNING":
+            if found.get("job_status") not in (None, "running"):
                 raise AssertionError(f"{self.job_id} has ended before {what}: {self.await_end(0)}, {self.item}")
             return {}
 
@@ -144,6 +150,10 @@ class Job:
         item = self.item
         assert (item["job_status"], item["percent"]) == ("finished", 100), item
         self.await_nothing_left()
+
+    def launched_at(self) -> float:
+        """Return when the instance of the latest attempt was launched, in seconds since the epoch."""
+        return datetime.fromisoformat(self.item["launched_at"]).timestamp()
 
     def done_twice(self) -> list[float]:
         """Return, for each hand-over, the percent that the one before had reached and the next did not go on from."""

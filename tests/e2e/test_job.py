@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from gameday.__main__ import main as gameday
 from sandbox import control
 from sandbox.control import REPOSITORY
-from sandbox.deploy import Sam, client_process_environment, outputs, subnets
+from sandbox.deploy import STACK, Sam, client_process_environment, outputs, subnets
+from sandbox.environment import client_environment
 from sandbox.remote import Remote
 from sandbox.waiting import wait_for
-from tests.e2e.jobs import BARREN_ATTEMPTS, TIME_SCALE, Ended, Job, Jobs
+from tests.e2e.jobs import BARREN_ATTEMPTS, FIGURES, TIME_SCALE, Ended, Job, Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 GROUP, INTERRUPTED = 8, 4
 AT_ONCE = 5
@@ -142,67 +145,6 @@ def test_five_interruptions(told: Told) -> None:
     assert max(five.job.done_twice()) <= 1, five.job.records()
 
 
-@dataclass(frozen=True)
-class Group:
-    """Jobs that run at once, and the calls about those that were interrupted."""
-
-    jobs: list[Job]
-    ended: list[Ended]
-    calls: list[str]
-
-
-def _play_group(jobs: Jobs, count: int, interrupted: int, steps: int) -> Group:
-    group = [jobs.start_example(f"group-{count}-{number}", "count.sh", 2, COUNT_TO=steps, STEP_SECONDS=0.5) for number in range(count)]
-    hit = [job.await_work() for job in group][:interrupted]
-    since = time.time()
-    jobs.remote.interrupt(hit)
-    ended = [job.await_end(300) for job in group]
-    for job in group:
-        job.await_nothing_left()
-    return Group(group, ended, _calls_about(jobs, hit, since))
-
-
-def _calls_about(jobs: Jobs, instance_ids: list[str], since: float) -> list[str]:
-    """Return the calls of RespondToNotices to EC2 and SSM that name one of these instances."""
-    calls = json.loads(_get(jobs, f"calls?since={since}"))
-    listed = calls["calls"] if isinstance(calls, dict) else calls
-    names = ("DescribeInstances", "SendCommand")
-    ours = [call for call in listed if call["operation"] in names and "RespondToNotices" in (call["function"] or "")]
-    return [call["operation"] for call in ours if any(one in json.dumps(call["parameters"]) for one in instance_ids)]
-
-
-def _get(jobs: Jobs, path: str) -> str:
-    return _shell(jobs, f"curl --silent --fail --noproxy '*' '{jobs.remote.endpoint}/_sandbox/{path}'")
-
-
-def many_at_once(jobs: Jobs) -> Told:
-    """Run some jobs and interrupt half of them at the same moment."""
-    group = _play_group(jobs, GROUP, INTERRUPTED, 60)
-    return Told(group.jobs[0], group.ended[0], {"group": group})
-
-
-@plays(many_at_once)
-def test_many_jobs_at_once(told: Told) -> None:
-    """Of several jobs some are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches."""
-    group = told.seen["group"]
-    _judge_group(group, INTERRUPTED)
-
-
-def _judge_group(group: Group, interrupted: int) -> None:
-    assert {one.status for one in group.ended} == {"SUCCEEDED"}, group.ended
-    assert [job.item["attempt"] for job in group.jobs] == [2] * interrupted + [1] * (len(group.jobs) - interrupted)
-    assert max(twice for job in group.jobs[:interrupted] for twice in job.done_twice()) <= 1
-    assert 1 <= group.calls.count("DescribeInstances") <= 4, group.calls
-    assert 1 <= group.calls.count("SendCommand") <= 4, group.calls
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_forty_jobs(jobs: Jobs) -> None:
-    """Of 40 jobs 15 are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches."""
-    _judge_group(_play_group(jobs, 40, 15, 120), 15)
-
-
 # Ends without notice
 
 
@@ -210,11 +152,10 @@ def crashed(jobs: Jobs) -> Told:
     """Let the instance vanish in the middle of the work, without a shutdown."""
     job = jobs.start_example("crash", "count.sh", COUNT_TO=100, STEP_SECONDS=0.2)
     instance = job.await_work(percent=10)
+    crashed_at = time.time()
     job.crash(instance)
-    began = time.monotonic()
     job.await_attempt(2)
-    gap = time.monotonic() - began
-    return _end(job, gap=gap)
+    return _end(job, gap=job.launched_at() - crashed_at)
 
 
 @plays(crashed)
@@ -232,11 +173,10 @@ def terminated(jobs: Jobs) -> Told:
     """Terminate the instance in the middle of the work."""
     job = jobs.start_example("terminate", "count.sh", 60, COUNT_TO=100, STEP_SECONDS=0.2)
     instance = job.await_work(percent=10)
+    terminated_at = time.time()
     jobs.client("ec2").terminate_instances(InstanceIds=[instance])
-    began = time.monotonic()
     job.await_attempt(2)
-    gap = time.monotonic() - began
-    return _end(job, gap=gap)
+    return _end(job, gap=job.launched_at() - terminated_at)
 
 
 @plays(terminated)
@@ -298,10 +238,10 @@ def test_deaf_program(told: Told) -> None:
 
 @dataclass(frozen=True)
 class Example:
-    """A program of docs/examples, with its environment, and a file of its directory that its result ends with."""
+    """A program of docs/examples, with its environment."""
 
     program: str
-    environment: Mapping[str, object]
+    environment: Mapping[str, Any]
 
 
 EXAMPLES = [Example("sum.py", {"SUM_TO": 3_000_000}), Example("append.sh", {"RESULTS": 20, "STEP_SECONDS": 0.2})]
@@ -309,7 +249,7 @@ EXAMPLES = [Example("sum.py", {"SUM_TO": 3_000_000}), Example("append.sh", {"RES
 
 def examples(jobs: Jobs) -> Told:
     """Run programs of the users' guide, with an environment of the job."""
-    started = [jobs.start_example(f"example-{one.program.partition('.')[0]}", one.program, **dict(one.environment)) for one in EXAMPLES]
+    started = [jobs.start_example(f"example-{one.program.partition('.')[0]}", one.program, **one.environment) for one in EXAMPLES]
     told = [_end(job) for job in started]
     return Told(told[0].job, told[0].ended, {"all": told})
 
@@ -415,6 +355,70 @@ def test_zombie(told: Told) -> None:
     assert zombie.job.item["attempt"] == 2
 
 
+# Many
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that run at once, and the calls about those that were interrupted."""
+
+    jobs: list[Job]
+    ended: list[Ended]
+    calls: list[str]
+
+
+def _play_group(jobs: Jobs, count: int, interrupted: int, steps: int) -> Group:
+    group = [jobs.start_example(f"group-{count}-{number}", "count.sh", 2, COUNT_TO=steps, STEP_SECONDS=0.5) for number in range(count)]
+    hit = [job.await_work() for job in group][:interrupted]
+    since = time.time()
+    jobs.remote.interrupt(hit)
+    ended = [job.await_end(300) for job in group]
+    for job in group:
+        job.await_nothing_left()
+    return Group(group, ended, _calls_about(jobs, hit, since))
+
+
+def _calls_about(jobs: Jobs, instance_ids: list[str], since: float) -> list[str]:
+    """Return the calls of RespondToNotices to EC2 and SSM that name one of these instances."""
+    calls = json.loads(_get(jobs, f"calls?since={since}"))
+    listed = calls["calls"] if isinstance(calls, dict) else calls
+    names = ("DescribeInstances", "SendCommand")
+    ours = [call for call in listed if call["operation"] in names and "RespondToNotices" in (call["function"] or "")]
+    return [call["operation"] for call in ours if any(one in json.dumps(call["parameters"]) for one in instance_ids)]
+
+
+def _get(jobs: Jobs, path: str) -> str:
+    return _shell(jobs, f"curl --silent --fail --noproxy '*' '{jobs.remote.endpoint}/_sandbox/{path}'")
+
+
+def many_at_once(jobs: Jobs) -> Told:
+    """Run some jobs and interrupt half of them at the same moment."""
+    group = _play_group(jobs, GROUP, INTERRUPTED, 60)
+    return Told(group.jobs[0], group.ended[0], {"group": group})
+
+
+@plays(many_at_once)
+def test_many_jobs_at_once(told: Told) -> None:
+    """Of several jobs some are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches."""
+    group = told.seen["group"]
+    _judge_group(group, INTERRUPTED)
+
+
+def _judge_group(group: Group, interrupted: int) -> None:
+    assert {one.status for one in group.ended} == {"SUCCEEDED"}, group.ended
+    assert [job.item["attempt"] for job in group.jobs] == [2] * interrupted + [1] * (len(group.jobs) - interrupted)
+    assert max(twice for job in group.jobs[:interrupted] for twice in job.done_twice()) <= 1
+    assert 1 <= group.calls.count("DescribeInstances") <= 4, group.calls
+    assert 1 <= group.calls.count("SendCommand") <= 4, group.calls
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_forty_jobs(jobs: Jobs) -> None:
+    """Of 40 jobs 15 are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches."""
+    _judge_group(_play_group(jobs, 40, 15, 120), 15)
+
+
 # As the workshop does it
 
 
@@ -440,3 +444,32 @@ def test_workshop_at_length(jobs: Jobs) -> None:
     _shell(jobs, f"aws fis start-experiment --experiment-template-id {template}")
     job.finish(480)
     assert job.item["attempt"] == 2
+
+
+# The game day
+
+
+@pytest.mark.usefixtures("workshop")
+def test_baseline(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The game day without a notice: the job finishes, and at most a checkpoint interval is done twice. The demonstration ends with the other."""
+    wait_for(lambda: not _targets(jobs), 60, "the end of all other jobs")
+    for name, text in client_environment(jobs.remote.endpoint).items():
+        monkeypatch.setenv(name, text)
+    results = ["--json", str(tmp_path / "gameday.json"), "--picture", str(tmp_path / "gameday.png")]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        status = gameday(["terminate", "--stack", STACK, "--time-scale", str(TIME_SCALE), *results])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status == 0
+    figures = json.loads((tmp_path / "gameday.json").read_text())
+    assert set(figures) == FIGURES
+    assert (figures["experiment"], figures["hypothesis_held"], figures["attempts"]) == ("terminate", True, 2)
+    assert figures["recomputed_percent"] <= 100 * 2 / 6
+    assert (tmp_path / "gameday.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _targets(jobs: Jobs) -> list[Any]:
+    filters = [{"Name": "tag:Name", "Values": ["Fis/Spot"]}, {"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    found: list[Any] = jobs.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    return found
