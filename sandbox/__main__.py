@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     starting.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1; 0 picks a free one (default 4566)")
     starting.add_argument("--time-scale", type=float, default=1.0, help="every duration is multiplied by it (default 1)")
     starting.add_argument("--boot-seconds", type=float, default=40.0, help="boot of an instance, unscaled (default 40)")
-    demo = commands.add_parser("demo", help="see a fleet of Spot Instances, and a job, survive their interruptions, in sandboxes of their own")
+    demo = commands.add_parser("demo", help="see a fleet of Spot Instances survive its interruptions, in a sandbox of its own")
     demo.add_argument("--directory", help="state directory of that sandbox (default .sandbox/demo)")
     demo.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     demo.add_argument("--out", type=Path, default=Path("out"), help="where demo.json and demo.png go (default out)")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox import control, gameday
+from sandbox import control
 from sandbox.control import SandboxError
 from sandbox.demo import figures, scenario
 from sandbox.demo.figures import Record
@@ -209,12 +209,5 @@ def _write(record: Record, out: Path) -> None:
 
 
 def main(options: Options) -> int:
-    """Run the demonstration for the command line: the fleet, then the job; return the exit status."""
-    return perform(lambda: max(play(options), _play_job(options)))
-
-
-def _play_job(options: Options) -> int:
-    """Let the FIS workshop's interruption meet the job, in a sandbox of its own whose time runs ten times as fast."""
-    screen = Screen()
-    screen.say("\nAnd the job that always finishes, in a game day: six minutes of work, its instance is interrupted after three.\n")
-    return gameday.play(gameday.Options(directory=options.directory / "gameday", out=options.out), screen)
+    """Run the demonstration for the command line; return the exit status."""
+    return perform(lambda: play(options))

@@ -6,22 +6,17 @@ import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.control import REPOSITORY
 from sandbox.processes import processes_of
 from sandbox.waiting import wait_for
-from tests.e2e.jobs import FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-SECONDS_WITHOUT_WORKER = 15
-"""At real scale; at one tenth of the time, fixed costs count tenfold."""
 
 
 class Run:
@@ -67,12 +62,11 @@ def runs(tmp_path: Path) -> Iterator[Callable[[], Run]]:
         run.end()
 
 
-@pytest.mark.timeout(500)
 def test_demonstration(runs: Callable[[], Run]) -> None:
-    """The demonstration ends with status 0, its figures are those that must hold, of the job, too, and no process is left."""
+    """The demonstration ends with status 0, its figures are those that must hold, and no process is left."""
     run = runs()
     emulator = run.emulator()
-    output = run.finish(400)
+    output = run.finish(240)
     assert run.process.returncode == 0, output
     figures = json.loads((run.out / "demo.json").read_text())
     assert set(figures) == {"notices", "duplicates", "calls", "outcomes", "event_to_command_seconds"}
@@ -81,16 +75,6 @@ def test_demonstration(runs: Callable[[], Run]) -> None:
     assert 1 <= figures["calls"]["ec2:DescribeInstances"] <= 4
     assert (run.out / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert processes_of(emulator) == set()
-    _judge_job(json.loads((run.out / "gameday.json").read_text()))
-    assert (run.out / "gameday.png").read_bytes().startswith(b"\x89PNG")
-
-
-def _judge_job(figures: dict[str, Any]) -> None:
-    assert set(figures) == FIGURES
-    assert (figures["experiment"], figures["hypothesis_held"], figures["time_scale"]) == ("interrupt", True, 0.1)
-    assert (figures["attempts"], figures["recomputed_percent"]) == (2, 0)
-    assert figures["percent_resumed_from"] >= figures["percent_at_notice"]
-    assert figures["seconds_without_worker"] <= SECONDS_WITHOUT_WORKER
 
 
 def test_stopped_by_hand(runs: Callable[[], Run]) -> None:
