@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gameday test unit check fix bench build deploy clean lock sandbox
+.PHONY: jobs help setup demo gameday test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup  ## See a fleet and a job survive their interruptions in an AWS on this machine (no account needed)
+demo: setup  ## See a fleet survive its interruptions in an AWS on this machine (no account needed)
 	@python -m sandbox demo
 
 EXPERIMENT ?= interrupt
@@ -24,8 +24,12 @@ TIME_SCALE ?= 0.1
 gameday: setup  ## Interrupt the job and judge the hypothesis (EXPERIMENT=interrupt|terminate, TIME_SCALE=0.1)
 	@python -m sandbox gameday $(EXPERIMENT) --time-scale $(TIME_SCALE)
 
-test: setup  ## Run every test
-	@python -m pytest
+# The job's own end-to-end tests come in when they are quick and steady enough for every run.
+test: setup  ## Run every test but those of `make jobs`
+	@python -m pytest --ignore=tests/e2e/test_job.py --ignore=tests/statemachine
+
+jobs: setup  ## Run the job's end-to-end tests and those of its state machines
+	@python -m pytest tests/e2e/test_job.py tests/statemachine
 
 unit: .venv/ready  ## Run the unit tests alone
 	@python -m pytest -q tests/unit
