@@ -68,8 +68,8 @@ class World:
 @pytest.mark.parametrize(
     ("name", "function", "told"),
     [
-        ("spot_interruption_warning", "RecordNotice", ["notice_received: it will be terminated in 0 s"]),
-        ("spot_interruption_warning_stop", "RecordNotice", ["notice_received: it will be stopped in 0 s"]),
+        ("spot_interruption_warning", "RecordNotice", ["notice_received: it will be terminated; the time for that passed"]),
+        ("spot_interruption_warning_stop", "RecordNotice", ["notice_received: it will be stopped; the time for that passed"]),
         ("spot_interruption_warning_hibernate", "RecordNotice", ["notice_received: it hibernates now"]),
         ("spot_interruption_warning_zone_arn", "RecordNotice", ["notice_received: i-0aaaaaaaaaaaaaaa3"]),
         ("rebalance_recommendation", "RecordNotice", ["notice_received: it may be interrupted"]),
