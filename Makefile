@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check fix bench build deploy clean lock sandbox
+.PHONY: jobs help setup demo gameday test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -19,8 +19,17 @@ help:  ## List the targets
 demo: setup  ## See a fleet survive its interruptions in an AWS on this machine (no account needed)
 	@python -m sandbox demo
 
-test: setup  ## Run every test
-	@python -m pytest
+EXPERIMENT ?= interrupt
+TIME_SCALE ?= 0.1
+gameday: setup  ## Interrupt the job and judge the hypothesis (EXPERIMENT=interrupt|terminate, TIME_SCALE=0.1)
+	@python -m sandbox gameday $(EXPERIMENT) --time-scale $(TIME_SCALE)
+
+# The job's own end-to-end tests come in when they are quick and steady enough for every run.
+test: setup  ## Run every test but those of `make jobs`
+	@python -m pytest --ignore=tests/e2e/test_job.py --ignore=tests/statemachine
+
+jobs: setup  ## Run the job's end-to-end tests and those of its state machines
+	@python -m pytest tests/e2e/test_job.py tests/statemachine
 
 unit: .venv/ready  ## Run the unit tests alone
 	@python -m pytest -q tests/unit
@@ -47,7 +56,7 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 	sam deploy --guided
 
 clean:  ## Stop the sandbox and remove everything that was made here
-	@if [ -x $(BIN)/python ]; then python -m sandbox stop; python -m sandbox stop --directory .sandbox/demo; fi
+	@if [ -x $(BIN)/python ]; then for run in "" /demo /demo/gameday /gameday; do python -m sandbox stop --directory .sandbox$$run; done; fi
 	rm -rf .venv .venv-sandbox .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again

@@ -1,4 +1,4 @@
-"""The sandbox's command line: ``python -m sandbox start | status | stop | env | containers | demo``."""
+"""The sandbox's command line: ``python -m sandbox start | status | stop | env | containers | demo | gameday``."""
 
 import argparse
 import shlex
@@ -15,7 +15,7 @@ from sandbox.relay import open_to_containers
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; return the exit status (0 done, 1 could not, 3 `status` of a sandbox that is down)."""
     options = _parser().parse_args(arguments)
-    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env, "containers": _containers, "demo": _demo}
+    commands = {"start": _start, "status": _status, "stop": _stop, "env": _env, "containers": _containers, "demo": _demo, "gameday": _gameday}
     try:
         return commands[options.command](options)
     except SandboxError as error:
@@ -82,6 +82,13 @@ def _demo(options: argparse.Namespace) -> int:
     return play.main(play.Options(directory, options.out.resolve(), options.port, options.keep))
 
 
+def _gameday(options: argparse.Namespace) -> int:
+    from sandbox import gameday  # noqa: PLC0415  as above
+
+    directory = Path(options.directory).resolve() if options.directory else gameday.DEFAULT_DIRECTORY
+    return gameday.main(gameday.Options(options.experiment, options.time_scale, directory, options.out.resolve(), options.port, options.keep))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS on this machine, for Spot Responder.")
     where = argparse.ArgumentParser(add_help=False)
@@ -96,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     demo.add_argument("--out", type=Path, default=Path("out"), help="where demo.json and demo.png go (default out)")
     demo.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
+    day = commands.add_parser("gameday", help="run a game day of the job that always finishes, in a sandbox of its own")
+    day.add_argument("experiment", choices=["interrupt", "terminate"], help="with the notice, or without (the baseline)")
+    day.add_argument("--time-scale", type=float, default=0.1, help="every duration is multiplied by it (default 0.1)")
+    day.add_argument("--directory", help="state directory of that sandbox (default .sandbox/gameday)")
+    day.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    day.add_argument("--out", type=Path, default=Path("out"), help="where gameday.json and gameday.png go (default out)")
+    day.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
     commands.add_parser("status", parents=[where], help="say whether it runs, and where")
     commands.add_parser("stop", parents=[where], help="end it and every process it has started")
     commands.add_parser("containers", parents=[where], help="let containers on this machine reach it, for `sam local invoke`")

@@ -80,6 +80,12 @@ def functions(cloudformation: Any, stack: str = STACK) -> dict[str, str]:
     return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in chosen}
 
 
+def subnets(ec2: Any) -> str:
+    """Return the ids of the default subnets, one for each zone, as the parameter ``SubnetIds`` takes them."""
+    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+    return ",".join(sorted(subnet["SubnetId"] for subnet in found))
+
+
 def _program(name: str) -> str:
     program = Path(sys.executable).parent / name
     if not program.exists():

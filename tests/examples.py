@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spot_responder.domain.instances import Instance, OptInTag
+from spot_responder.domain.jobs import ATTEMPT_TAG, JOB_TAG, Attempt
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.domain.plans import Policy, RebalanceResponse
 
@@ -18,6 +19,7 @@ NOW = EVENT_TIME + timedelta(seconds=3)
 OPT_IN = OptInTag("spot-responder:checkpoint", "enabled")
 POLICY = Policy(OPT_IN, RebalanceResponse.CHECKPOINT)
 LOG_ONLY = Policy(OPT_IN, RebalanceResponse.LOG)
+REPLACE = Policy(OPT_IN, RebalanceResponse.REPLACE)
 COMMAND_ID = "92853adf-ba41-4cd6-9a88-142d1ec4ba49"
 
 INTERRUPTION = "EC2 Spot Instance Interruption Warning"
@@ -51,6 +53,17 @@ def instance(number: int = 1, *, state: str = "running", opted_in: bool = True) 
     """Return the example instance of this number."""
     tags = {"Name": f"worker {number}"} | ({OPT_IN.key: OPT_IN.value} if opted_in else {})
     return Instance(instance_id(number), state, "m5.large", "us-east-1a", tags)
+
+
+def attempt(number: int = 1, *, of_job: str = "job-1", on: int = 1) -> Attempt:
+    """Return this attempt at a job, on the example instance of the number ``on``."""
+    return Attempt(of_job, number, instance_id(on))
+
+
+def worker(attempt_: Attempt, *, state: str = "running", opted_in: bool = True) -> Instance:
+    """Return the instance of an attempt."""
+    tags = {"Name": "Fis/Spot", JOB_TAG: attempt_.job_id, ATTEMPT_TAG: str(attempt_.number)} | ({OPT_IN.key: OPT_IN.value} if opted_in else {})
+    return Instance(attempt_.instance_id, state, "m5.large", "us-east-1a", tags)
 
 
 def event(detail_type: str = INTERRUPTION, *, at: datetime = EVENT_TIME, **detail: object) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from spot_responder.adapters.notices_table import to_item
-from spot_responder.wiring import parts
-from tests.fakes.aws import AwsOverHttp, described, ok
+from spot_responder.domain.jobs import ATTEMPT_TAG, JOB_TAG
+from spot_responder.wiring import jobs, parts
+from tests.fakes.aws import AwsOverHttp, Reply, described, ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from spot_responder.domain.notices import Notice
-    from tests.fakes.aws import Call, Reply
+    from tests.fakes.aws import Call
 
 FUNCTIONS = ("record_notice", "respond_to_notices", "record_checkpoint", "record_instance_state")
 ENVIRONMENT = {
@@ -54,7 +56,7 @@ def start_cold(patch: pytest.MonkeyPatch) -> None:
 
 def forget_parts() -> None:
     """Let the next invocation build its parts anew."""
-    for cached in (parts.settings, parts.clock, parts.story, parts.notices):
+    for cached in (parts.settings, parts.clock, parts.story, parts.notices, jobs.jobs):
         cached.cache_clear()
     for name in FUNCTIONS:
         import_module(f"spot_responder.wiring.{name}")._use_case.cache_clear()
@@ -84,3 +86,30 @@ def serve(aws: AwsOverHttp, notices: Iterable[Notice]) -> None:
     aws.always("dynamodb:BatchExecuteStatement", lambda call: ok(Responses=[{}] * len(call.parameters["Statements"])))
     aws.always("ec2:DescribeInstances", lambda call: described(call.listed("InstanceId") or call.listed("Filter.1.Value")))
     aws.always("ssm:SendCommand", lambda _: ok(Command={"CommandId": f"{next(commands):08x}-0000-4000-8000-000000000000"}))
+
+
+def serve_jobs(aws: AwsOverHttp, notices: Iterable[Notice]) -> None:
+    """Let each of these notices' instances work on a job of its own, ``job-<instance id>``, in its first attempt."""
+    serve(aws, notices)
+    read_notices, describe = aws.standing["dynamodb:BatchGetItem"], aws.standing["ec2:DescribeInstances"]
+    assert callable(read_notices)
+    assert callable(describe)
+
+    def read(call: Call) -> Reply:
+        wanted = call.parameters["RequestItems"].get("jobs")
+        return ok(Responses={"jobs": [job_item(key["job_id"]["S"]) for key in wanted["Keys"]]}) if wanted else read_notices(call)
+
+    aws.always("dynamodb:BatchGetItem", read)
+    aws.always("ec2:DescribeInstances", lambda call: _with_job_tags(describe(call)))
+    aws.always("sfn:SendTaskSuccess", ok())
+
+
+def job_item(job_id: str) -> dict[str, Any]:
+    """Return the item of a job of ``serve_jobs``."""
+    texts = {"job_id": job_id, "job_status": "running", "instance_id": job_id.removeprefix("job-"), "token": f"token of {job_id}"}
+    return {name: {"S": text} for name, text in texts.items()} | {"attempt": {"N": "1"}}
+
+
+def _with_job_tags(reply: Reply) -> Reply:
+    tags = "".join(f"<item><key>{key}</key><value>{value}</value></item>" for key, value in ((JOB_TAG, r"job-\2"), (ATTEMPT_TAG, "1")))
+    return Reply(re.sub(r"(<instanceId>)(i-\w+)(.*?<tagSet>)", rf"\1\2\3{tags}", reply.body, flags=re.DOTALL), reply.status)

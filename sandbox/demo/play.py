@@ -2,19 +2,13 @@
 
 import json
 import shutil
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox import control
 from sandbox.control import SandboxError
@@ -26,6 +20,7 @@ from sandbox.demo.screen import Screen
 from sandbox.deploy import STACK, Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
+from sandbox.stage import Stage, perform, sandbox_for
 from sandbox.story import Story
 from sandbox.waiting import TooLong
 
@@ -55,8 +50,9 @@ def play(options: Options, screen: Screen | None = None) -> int:
     """Run the demonstration; return the exit status: 0 if everything held that must."""
     began = time.monotonic()
     shown = screen or Screen()
-    with _terminable(), _sandbox(options, shown) as endpoint:
-        record = _Demonstration(Remote(endpoint), options, shown).run()
+    with sandbox_for(Stage(options.directory, TIME_SCALE, options.port, options.keep), shown) as state:
+        shutil.rmtree(options.directory / "volume-of-the-fleet", ignore_errors=True)
+        record = _Demonstration(Remote(state.endpoint), options, shown).run()
     shown.table(record)
     _write(record, options.out)
     shown.say(f"{options.out / 'demo.png'} has the picture, {options.out / 'demo.json'} the figures.")
@@ -66,41 +62,6 @@ def play(options: Options, screen: Screen | None = None) -> int:
     if not complaints:
         shown.say(f"Everything held that must hold, {time.monotonic() - began:.0f} s after the start.")
     return 1 if complaints else 0
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the demonstration as Ctrl-C does: everything is cleared up."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _sandbox(options: Options, screen: Screen) -> Iterator[str]:
-    """Run a sandbox of our own; it is stopped in the end, whatever happens, unless it is to be kept and all went well."""
-    directory = options.directory
-    if control.running(directory):
-        raise SandboxError(f"A demonstration's sandbox runs in {directory}; end it with `python -m sandbox stop --directory {directory}`.")
-    keep = False
-    try:
-        with screen.step("Starting AWS on this machine", "AWS runs on this machine"):
-            shutil.rmtree(directory / "volume-of-the-fleet", ignore_errors=True)
-            state = control.start(directory, port=options.port, time_scale=TIME_SCALE, boot_seconds=40)
-        yield state.endpoint
-        keep = options.keep
-    finally:
-        if keep:
-            screen.say(f'The sandbox goes on. To speak to it: eval "$(python -m sandbox env --directory {directory})"')
-            screen.say(f"To end it: python -m sandbox stop --directory {directory}")
-        else:
-            control.stop(directory)
 
 
 class _Demonstration:
@@ -249,11 +210,4 @@ def _write(record: Record, out: Path) -> None:
 
 def main(options: Options) -> int:
     """Run the demonstration for the command line; return the exit status."""
-    try:
-        return play(options)
-    except (SandboxError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped; nothing is left running.\n")
-        return 130
+    return perform(lambda: play(options))

@@ -9,7 +9,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spot_responder.domain.errors import InstancesRefused, Refused, Unavailable
+from spot_responder.domain.errors import CallFailed, InstancesRefused, Refused, Unavailable
+from spot_responder.domain.jobs import Told
 from spot_responder.domain.notices import timestamp
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Invocation, NotWritten, Record
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.events import InstanceEnded
     from spot_responder.domain.instances import Instance
+    from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.lines import Happened, Line
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.use_cases.ports import Answer, Closing, Written
@@ -283,6 +285,48 @@ class FakeCommands:
     def asked(self) -> list[str]:
         """All instances that a command went to, in order, with repetitions."""
         return [instance_id for sent in self.sent for instance_id in sent.instance_ids]
+
+
+@dataclass(slots=True)
+class FakeJobs:
+    """Jobs in memory, each with the attempt that it waits for, if any; ``told`` are the words that they took.
+
+    Failures planned for ``interrupted`` meet one attempt after the other, those for ``lost`` the call.
+    """
+
+    waiting: dict[str, Attempt | None] = field(default_factory=dict)
+    failures: Failures = field(default_factory=Failures)
+    told: list[tuple[str, Attempt]] = field(default_factory=list)
+    calls: list[set[Attempt]] = field(default_factory=list)
+
+    def run(self, *attempts: Attempt) -> None:
+        """Let jobs wait for these attempts."""
+        self.waiting |= {attempt.job_id: attempt for attempt in attempts}
+
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, Told]:
+        """See ``Jobs.interrupted``."""
+        self.calls.append(set(attempts))
+        return {attempt: self._interrupt(attempt) for attempt in attempts}
+
+    def _interrupt(self, attempt: Attempt) -> Told:
+        try:
+            self.failures.happen("interrupted")
+        except CallFailed as error:
+            return Told(str(error), is_trouble=True, is_worth_another_try=isinstance(error, Unavailable))
+        return Told() if self._take("interrupted", attempt) else Told("somebody told it before")
+
+    def lost(self, ended: InstanceEnded) -> Attempt | None:
+        """See ``Jobs.lost``."""
+        self.failures.happen("lost")
+        found = [attempt for attempt in self.waiting.values() if attempt and attempt.instance_id == ended.instance_id]
+        return found[0] if found and self._take("lost", found[0]) else None
+
+    def _take(self, word: str, attempt: Attempt) -> bool:
+        if self.waiting.get(attempt.job_id) != attempt:
+            return False
+        self.waiting[attempt.job_id] = None
+        self.told.append((word, attempt))
+        return True
 
 
 def rows(notices: Iterable[Notice]) -> list[Row]:

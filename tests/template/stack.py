@@ -30,7 +30,7 @@ NAMES = {"AWS::DynamoDB::Table": "TableName", "AWS::SSM::Document": "Name", "AWS
 def _translated(written: dict[str, Any]) -> dict[str, Any]:
     template = copy.deepcopy(written)
     for resource in template["Resources"].values():
-        for place in ("CodeUri", "ContentUri"):
+        for place in ("CodeUri", "ContentUri", "DefinitionUri"):
             if place in resource.get("Properties", {}):
                 resource["Properties"][place] = "s3://bucket/key"
     os.environ.setdefault("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"] or "")
@@ -42,6 +42,8 @@ WRITTEN: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
 TRANSLATED = _translated(WRITTEN)
 PARAMETERS: dict[str, dict[str, Any]] = WRITTEN["Parameters"]
 RESOURCES: dict[str, dict[str, Any]] = TRANSLATED["Resources"]
+WITH_JOB = {"SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+"""The parameters of a stack that has the job part."""
 FUNCTIONS = tuple(name for name, resource in WRITTEN["Resources"].items() if resource["Type"] == "AWS::Serverless::Function")
 
 
@@ -52,15 +54,24 @@ def of_type(kind: str) -> dict[str, dict[str, Any]]:
 
 def resolved(part: Any, parameters: Mapping[str, object] | None = None) -> Any:
     """Return a part of the template with its functions resolved; ``AWS::NoValue`` removes what it stands for."""
-    values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()} | PSEUDO | dict(parameters or {})
-    return _Resolver(values).resolve(part)
+    return _resolver(parameters).resolve(part)
+
+
+def deployed(parameters: Mapping[str, object] | None = None) -> set[str]:
+    """Return the logical ids of the resources that are there with these parameters."""
+    resolver = _resolver(parameters)
+    return {name for name, resource in RESOURCES.items() if "Condition" not in resource or resolver.holds(resource["Condition"])}
+
+
+def _resolver(parameters: Mapping[str, object] | None) -> _Resolver:
+    return _Resolver({name: parameter["Default"] for name, parameter in PARAMETERS.items()} | PSEUDO | dict(parameters or {}))
 
 
 class _Resolver:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
-    def resolve(self, part: Any) -> Any:  # noqa: PLR0911  # one return for each function
+    def resolve(self, part: Any) -> Any:  # noqa: C901, PLR0911  # one case, and one return, for each function
         match part:
             case {"Ref": name}:
                 return self._ref(name)
@@ -69,14 +80,23 @@ class _Resolver:
             case {"Fn::GetAtt": str(name)}:
                 return name
             case {"Fn::Sub": str(text)}:
-                return re.sub(r"\$\{([^}]+)\}", lambda found: str(self._named(found[1])), text)
+                return self._substituted(text, {})
+            case {"Fn::Sub": [str(text), dict(names)]}:
+                return self._substituted(text, {name: self.resolve(value) for name, value in names.items()})
+            case {"Fn::Split": [str(separator), text]}:
+                return self.resolve(text).split(separator)
+            case {"Fn::Base64": text}:
+                return self.resolve(text)
             case {"Fn::If": [condition, yes, no]}:
-                return self.resolve(yes if self._holds(condition) else no)
+                return self.resolve(yes if self.holds(condition) else no)
             case dict():
                 return {name: value for name, given in part.items() if (value := self.resolve(given)) is not None}
             case list():
                 return [value for given in part if (value := self.resolve(given)) is not None]
         return part
+
+    def _substituted(self, text: str, names: Mapping[str, Any]) -> str:
+        return re.sub(r"\$\{([^}]+)\}", lambda found: str(names[found[1]] if found[1] in names else self._named(found[1])), text)
 
     def _ref(self, name: str) -> Any:
         if name in self._values:
@@ -88,10 +108,17 @@ class _Resolver:
     def _named(self, name: str) -> Any:
         return name if "." in name else self._ref(name)
 
-    def _holds(self, condition: str) -> bool:
-        match WRITTEN["Conditions"][condition]:
-            case {"Fn::Not": [{"Fn::Equals": [left, right]}]}:
-                return bool(self.resolve(left) != self.resolve(right))
+    def holds(self, condition: Any) -> bool:
+        """Return whether a condition, or the one of this name, holds."""
+        match condition:
+            case {"Fn::Not": [inner]}:
+                return not self.holds(inner)
+            case {"Fn::And": list(all_of)}:
+                return all(self.holds(inner) for inner in all_of)
+            case {"Fn::Equals": [left, right]}:
+                return bool(self.resolve(left) == self.resolve(right))
+            case {"Condition": str(name)} | str(name):
+                return self.holds(WRITTEN["Conditions"][name])
         raise NotImplementedError(condition)
 
 

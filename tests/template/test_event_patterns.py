@@ -63,8 +63,7 @@ NEAR_MISSES = {
     "fulfilment": event("EC2 Spot Instance Request Fulfillment"),
     "fleet": event("EC2 Fleet Spot Instance Request Change"),
     "running": state_event(state="running"),
-    "shutting-down": state_event(state="shutting-down"),
-    "stopping": state_event(state="stopping"),
+    "pending": state_event(state="pending"),
     "in progress": result_event(status="InProgress"),
     "cancelling": result_event(status="Cancelling"),
     "another document": result_event() | {"detail": result_event()["detail"] | {"document-name": "AWS-RunShellScript"}},
@@ -81,10 +80,27 @@ def test_a_near_miss_reaches_nothing(happened: dict[str, Any]) -> None:
 
 
 def test_every_kind_that_is_parsed_arrives() -> None:
-    """The rules let through exactly the kinds of events that the code has parsers for."""
-    patterns = [rule["EventPattern"] for rule in rules().values()]
+    """The rules of the functions let through exactly the kinds of events that the code has parsers for."""
+    patterns = [rule["EventPattern"] for name, rule in rules().items() if name != END_OF_EXECUTIONS]
     kinds = {(source, detail_type) for pattern in patterns for source in pattern["source"] for detail_type in pattern["detail-type"]}
     assert kinds == set(PARSERS)
+
+
+END_OF_EXECUTIONS = "EndJobJobStopped"
+
+
+def test_an_execution_that_ended_badly_reaches_the_state_machine_that_cleans_up() -> None:
+    """An execution of the job that was stopped, failed or timed out starts ``EndJob``; no other state machine's, and none that succeeded."""
+    rule = rules()[END_OF_EXECUTIONS]
+    assert [target["Arn"] for target in rule["Targets"]] == ["EndJob"]
+    execution = {"source": "aws.states", "detail-type": "Step Functions Execution Status Change"}
+    ended = {
+        (machine, status)
+        for machine in ("SpotChaosStateMachine", "EndJob", "another")
+        for status in _words("stepfunctions", "ExecutionStatus")
+        if matches(rule["EventPattern"], execution | {"detail": {"stateMachineArn": machine, "status": status}})
+    }
+    assert ended == {("SpotChaosStateMachine", status) for status in ("ABORTED", "FAILED", "TIMED_OUT")}
 
 
 def pattern_of(detail_type: str) -> dict[str, Any]:

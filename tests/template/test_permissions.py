@@ -16,13 +16,16 @@ from spot_responder.adapters.notices_table import to_item
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from tests.examples import ACCOUNT, REGION, event, instance_id, interruption_event, result_event, state_event
 from tests.fakes.aws import AwsOverHttp, json_error, ok
-from tests.lambdas import forget_parts, invoke, serve, start_cold, stream
-from tests.template.stack import FUNCTIONS, ROOT, of_type, resolved, snake
+from tests.lambdas import forget_parts, invoke, job_item, serve_jobs, start_cold, stream
+from tests.template.stack import FUNCTIONS, ROOT, WITH_JOB, of_type, resolved, snake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fakes.aws import Call, Reply
+
 GRANTED_AS = {
+    "sfn:SendTaskSuccess": "states:SendTaskSuccess",  # Step Functions' prefix in IAM is not that of its API
     "dynamodb:BatchExecuteStatement": "dynamodb:PartiQLUpdate",  # each statement is authorized by what it does ("IAM security policies with PartiQL")
 }
 SERVICES_OWN = {
@@ -41,10 +44,12 @@ NO_OPERATION = {"dynamodb:PartiQLUpdate"}
 
 
 def statements(name: str) -> list[dict[str, Any]]:
-    """Return all that a function's role allows, resolved."""
-    role = resolved(of_type("AWS::IAM::Role")[f"{name}Role"])
+    """Return all that a function's role allows in a stack with the job part, resolved."""
+    role = resolved(of_type("AWS::IAM::Role")[f"{name}Role"], WITH_JOB)
     shared = [resolved(of_type("AWS::IAM::ManagedPolicy")[policy])["PolicyDocument"] for policy in role["ManagedPolicyArns"]]
-    documents = [*shared, *(policy["PolicyDocument"] for policy in role["Policies"])]
+    added = [resolved(policy, WITH_JOB) for policy in of_type("AWS::IAM::Policy").values()]
+    attached = [policy["PolicyDocument"] for policy in added if policy["Roles"] == [f"{name}Role"]]
+    documents = [*shared, *(policy["PolicyDocument"] for policy in role["Policies"]), *attached]
     parsed = [json.loads(document) if isinstance(document, str) else document for document in documents]
     return [statement for document in parsed for statement in document["Statement"]]
 
@@ -67,14 +72,12 @@ def made() -> dict[str, set[str]]:
         aws = AwsOverHttp()
         aws.install(patch)
         start_cold(patch)
-        serve(aws, notices)
+        patch.setenv("JOBS_TABLE", "jobs")
+        serve_jobs(aws, notices)
         aws.once("ssm:SendCommand", json_error("InvalidInstanceId"))
         aws.always("ssm:DescribeInstanceInformation", ok(InstanceInformationList=[{"InstanceId": instance_id(1), "PingStatus": "Online"}]))
         aws.always("ssm:GetCommandInvocation", ok(StatusDetails="Failed", ResponseCode=1))
-        aws.always(
-            "dynamodb:Query",
-            ok(Items=[to_item(Notice(NoticeKind.REBALANCE, Action.NONE, instance_id(), ACCOUNT, REGION, datetime(2026, 1, 1, tzinfo=UTC), "e"))]),
-        )
+        aws.always("dynamodb:Query", _found)
         aws.always("dynamodb:PutItem", ok())
         aws.always("dynamodb:UpdateItem", ok())
         events = {
@@ -86,6 +89,12 @@ def made() -> dict[str, set[str]]:
         calls = {name: set(_calls(aws, name, happened)) for name, happened in events.items()}
         forget_parts()
     return calls
+
+
+def _found(call: Call) -> Reply:
+    """Return what there is of an instance: in the jobs table an attempt that runs on it, else an old notice."""
+    old = Notice(NoticeKind.REBALANCE, Action.NONE, instance_id(), ACCOUNT, REGION, datetime(2026, 1, 1, tzinfo=UTC), "e")
+    return ok(Items=[job_item(f"job-{instance_id()}") if call.parameters["TableName"] == "jobs" else to_item(old)])
 
 
 def _calls(aws: AwsOverHttp, name: str, happened: object) -> Iterator[str]:
@@ -102,20 +111,21 @@ def test_the_functions_went_all_their_ways(made: dict[str, set[str]]) -> None:
 def _in_the_code() -> Iterator[str]:
     """Yield the operations whose client's method, or paginator, the adapters' code names."""
     session = botocore.session.get_session()
-    services = {"ec2", "ssm", "dynamodb"}
+    services = {"ec2": "ec2", "ssm": "ssm", "dynamodb": "dynamodb", "stepfunctions": "sfn"}
     methods = {
-        service: {xform_name(operation): operation for operation in session.get_service_model(service).operation_names} for service in services
+        service: {xform_name(operation): f"{called}:{operation}" for operation in session.get_service_model(service).operation_names}
+        for service, called in services.items()
     }
     for path in (ROOT / "layers/responder/spot_responder/adapters").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr=service), attr=method) if method in methods.get(service, ()):
-                    yield f"{service}:{methods[service][method]}"
+                    yield methods[service][method]
                 case ast.Call(
                     func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr=service), attr="get_paginator"),
                     args=[ast.Constant(value=str(method))],
                 ):
-                    yield f"{service}:{methods[service][method]}"
+                    yield methods[service][method]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -130,7 +140,7 @@ def test_what_is_called_is_granted_and_nothing_else(made: dict[str, set[str]], n
 def test_every_action_exists(name: str) -> None:
     """Each action is an operation of its service: a misspelt one would grant nothing."""
     session = botocore.session.get_session()
-    known = {"dynamodb": ("dynamodb", "dynamodbstreams")}
+    known = {"dynamodb": ("dynamodb", "dynamodbstreams"), "states": ("stepfunctions",)}
     for action in actions(name) - NO_OPERATION:
         service, operation = action.split(":")
         assert any(operation in session.get_service_model(model).operation_names for model in known.get(service, (service,))), action
@@ -158,9 +168,14 @@ def test_commands_go_by_our_document_to_who_opted_in() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_table_and_the_log_are_our_own(name: str) -> None:
-    """The table, its stream, the log group and the queue are the stack's own, by their ARNs."""
-    own = {"dynamodb": {"NoticesTable.Arn", "NoticesTable.StreamArn"}, "logs": {"StoryLogGroup.Arn"}, "sqs": {"DeadLetters.Arn"}}
+def test_the_tables_and_the_log_are_our_own(name: str) -> None:
+    """The tables, stream, index, state machine, log group and queue are the stack's own, by their ARNs."""
+    own = {
+        "dynamodb": {"NoticesTable.Arn", "NoticesTable.StreamArn", "JobsTable.Arn", "JobsTable.Arn/index/by_instance"},
+        "states": {"SpotChaosStateMachine"},
+        "logs": {"StoryLogGroup.Arn"},
+        "sqs": {"DeadLetters.Arn"},
+    }
     for statement in statements(name):
         services = {action.split(":")[0] for action in listed(statement["Action"])}
         for service in services & own.keys():

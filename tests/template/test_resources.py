@@ -11,16 +11,17 @@ from tests.template.stack import FUNCTIONS, PARAMETERS, RESOURCES, TEMPLATE, TRA
 
 def test_one_key_for_an_account_and_region() -> None:
     """The table's partition key is the account and Region, so that all its notices come down one shard."""
-    (table,) = of_type("AWS::DynamoDB::Table").values()
+    table = of_type("AWS::DynamoDB::Table")["NoticesTable"]
     assert table["KeySchema"] == [{"AttributeName": "account_region", "KeyType": "HASH"}, {"AttributeName": "notice_id", "KeyType": "RANGE"}]
     assert {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]} == {"account_region": "S", "notice_id": "S"}
     assert "GlobalSecondaryIndexes" not in table
 
 
-def test_the_table_is_kept_safe() -> None:
-    """The table streams new images, is billed on demand, restores to a point in time, is encrypted, and forgets in time."""
-    (table,) = of_type("AWS::DynamoDB::Table").values()
-    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+@pytest.mark.parametrize("name", ["NoticesTable", "JobsTable"])
+def test_a_table_is_kept_safe(name: str) -> None:
+    """A table is billed on demand, restores to a point in time, is encrypted, and forgets in time; that of the notices streams new images."""
+    table = of_type("AWS::DynamoDB::Table")[name]
+    assert table.get("StreamSpecification") == ({"StreamViewType": "NEW_IMAGE"} if name == "NoticesTable" else None)
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["SSESpecification"] == {"SSEEnabled": True}
@@ -107,7 +108,7 @@ def test_undelivered_events_are_not_lost() -> None:
 def test_the_dead_letters_take_what_every_rule_sends() -> None:
     """The queue's policy names each rule that has it as its dead-letter queue, and no other."""
     (policy,) = of_type("AWS::SQS::QueuePolicy").values()
-    document = resolved(policy["PolicyDocument"], {"NotificationEmail": "ops@example.com"})
+    document = resolved(policy["PolicyDocument"], {"NotificationEmail": "ops@example.com", "SubnetIds": "subnet-00000000"})
     (allowed,) = [statement for statement in document["Statement"] if statement["Effect"] == "Allow"]
     senders = {f"{name}.Arn" for name, rule in rules().items() if any("DeadLetterConfig" in target for target in rule["Targets"])}
     assert set(allowed["Condition"]["ArnEquals"]["aws:SourceArn"]) == senders

@@ -13,10 +13,11 @@ from spot_responder.adapters.story_log import FIELDS
 from spot_responder.domain import lines
 from spot_responder.domain.errors import InvalidInput
 from spot_responder.domain.events import CheckpointResult, InstanceEnded
+from spot_responder.domain.jobs import Told
 from spot_responder.domain.lines import Happened, Line
 from spot_responder.domain.notices import NoticeKind
 from spot_responder.domain.plans import Outcome
-from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, instance_id, notice, rebalance
+from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, attempt, instance_id, notice, rebalance
 from tests.template.stack import FUNCTIONS, ROOT, of_type, resolved, walk
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def closed(outcome: Outcome) -> Line:
         (lines.instance_gone(notice(), InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW)), {}),
         (lines.result_unclaimed(CheckpointResult(COMMAND_ID, instance_id(), "Success", ACCOUNT, REGION, NOW)), {}),
         (lines.answer_unwritten(notice(), "because", NOW, for_good=False), {}),
+        (lines.replacement_asked(notice(), attempt(), Told(), NOW), {}),
+        (lines.replacement_asked(notice(), attempt(), Told("throttled", is_trouble=True), NOW), {}),
+        (lines.attempt_lost(InstanceEnded(instance_id(), "stopped", ACCOUNT, REGION, NOW), attempt()), {}),
         (lines.input_rejected(InvalidInput("time", "a time", 1)), {"RejectedInputs": 1}),
     ],
     ids=lambda value: f"{value.event}-{value.outcome}" if isinstance(value, Line) else "",
@@ -112,16 +116,18 @@ def alarm_metrics() -> Iterator[tuple[str, str]]:
             yield part["Namespace"], part["MetricName"]
 
 
-def dashboard() -> dict[str, Any]:
-    """Return the dashboard's body, which has to be JSON."""
-    (board,) = of_type("AWS::CloudWatch::Dashboard").values()
-    body: dict[str, Any] = json.loads(resolved(board["DashboardBody"]))
+DASHBOARDS = ("Dashboard", "JobDashboard")
+
+
+def dashboard(name: str = "Dashboard") -> dict[str, Any]:
+    """Return a dashboard's body, which has to be JSON."""
+    body: dict[str, Any] = json.loads(resolved(of_type("AWS::CloudWatch::Dashboard")[name]["DashboardBody"]))
     return body
 
 
-def dashboard_metrics() -> Iterator[tuple[str, str]]:
-    """Yield the namespace and name of each metric on the dashboard; "." and "..." stand for what stood there before."""
-    for widget in dashboard()["widgets"]:
+def dashboard_metrics(name: str = "Dashboard") -> Iterator[tuple[str, str]]:
+    """Yield the namespace and name of each metric on a dashboard; "." and "..." stand for what stood there before."""
+    for widget in dashboard(name)["widgets"]:
         before: list[Any] = []
         for row in widget["properties"].get("metrics", []):
             written = row[:-1] if isinstance(row[-1], dict) else row
@@ -185,10 +191,20 @@ def test_the_dashboard_shows_every_alarm() -> None:
     assert {arn.removesuffix(".Arn") for arn in widget["properties"]["alarms"]} == set(of_type("AWS::CloudWatch::Alarm"))
 
 
-def test_the_dashboard_does_not_overlap() -> None:
-    """Every widget has its own place on the dashboard's 24 columns."""
+def test_the_jobs_dashboard_is_the_workshops() -> None:
+    """The job's dashboard has the workshop's name and shows its two metrics, second by second: what is saved, and what is not."""
+    assert set(of_type("AWS::CloudWatch::Dashboard")) == set(DASHBOARDS)
+    assert resolved(of_type("AWS::CloudWatch::Dashboard")["JobDashboard"]["DashboardName"]) == "FisSpot-us-east-1"
+    assert list(dashboard_metrics("JobDashboard")) == [("fisworkshop", name) for name in ("checkpointed", "unsaved")]
+    (chart,) = [widget["properties"] for widget in dashboard("JobDashboard")["widgets"] if widget["type"] == "metric"]
+    assert (chart["period"], chart["yAxis"]["left"]["max"]) == (1, 100)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_does_not_overlap(name: str) -> None:
+    """Every widget has its own place on a dashboard's 24 columns."""
     taken: set[tuple[int, int]] = set()
-    for widget in dashboard()["widgets"]:
+    for widget in dashboard(name)["widgets"]:
         cells = {(x, y) for x in range(widget["x"], widget["x"] + widget["width"]) for y in range(widget["y"], widget["y"] + widget["height"])}
         assert not cells & taken
         assert max(x for x, _ in cells) < 24
@@ -196,9 +212,9 @@ def test_the_dashboard_does_not_overlap() -> None:
 
 
 def queries() -> dict[str, str]:
-    """Return all Logs Insights queries: the saved ones, and the dashboard's."""
+    """Return all Logs Insights queries: the saved ones, and the dashboards'."""
     saved = {name: resolved(query["QueryString"]) for name, query in of_type("AWS::Logs::QueryDefinition").items()}
-    shown = [widget["properties"]["query"] for widget in dashboard()["widgets"] if widget["type"] == "log"]
+    shown = [widget["properties"]["query"] for name in DASHBOARDS for widget in dashboard(name)["widgets"] if widget["type"] == "log"]
     return saved | {f"dashboard {number}": re.sub(r"SOURCE '[^']*' \| ", "", query) for number, query in enumerate(shown)}
 
 

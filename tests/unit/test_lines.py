@@ -9,10 +9,11 @@ import pytest
 from spot_responder.domain import lines
 from spot_responder.domain.errors import InvalidInput
 from spot_responder.domain.events import CheckpointResult, InstanceEnded
+from spot_responder.domain.jobs import Told
 from spot_responder.domain.lines import Happened, Line
 from spot_responder.domain.notices import Action, NoticeKind
 from spot_responder.domain.plans import Outcome
-from tests.examples import ACCOUNT, COMMAND_ID, EVENT_TIME, NOW, REGION, instance_id, notice, rebalance, seconds
+from tests.examples import ACCOUNT, COMMAND_ID, EVENT_TIME, NOW, REGION, attempt, instance_id, notice, rebalance, seconds
 
 ID = instance_id()
 
@@ -82,6 +83,28 @@ def test_an_instance_is_gone() -> None:
     assert (line.seconds_since_event, line.seconds_left) == (121, -1)
 
 
+@pytest.mark.parametrize(
+    ("told", "event", "words"),
+    [
+        (Told(), Happened.REPLACEMENT_ASKED, "its replacement is launched now"),
+        (Told("somebody told it before"), Happened.REPLACEMENT_ASKED, "needs no word of a replacement: somebody told it before"),
+        (Told("throttled", is_trouble=True), Happened.REPLACEMENT_FAILED, "could not be asked for a replacement: throttled"),
+    ],
+)
+def test_a_replacement_is_asked(told: Told, event: Happened, words: str) -> None:
+    """The line names job and attempt and how its state machine took the word; that it could not be told is trouble."""
+    line = lines.replacement_asked(notice(), attempt(2), told, NOW)
+    assert (line.event, line.message) == (event, f"{ID}: job job-1, attempt 2: {words}")
+    assert (line.job_id, line.reason, line.is_trouble) == ("job-1", told.refusal, told.is_trouble)
+
+
+def test_an_attempt_is_lost() -> None:
+    """The line of an instance that ended under its job names both, and no kind of notice: there may have been none."""
+    line = lines.attempt_lost(InstanceEnded(ID, "shutting-down", ACCOUNT, REGION, NOW), attempt(2))
+    assert line.message == f"{ID}: shutting-down, job job-1 lost its attempt 2, the next one is launched now"
+    assert (line.job_id, line.instance_id, line.kind, line.event_time) == ("job-1", ID, None, "2026-11-22T10:00:03Z")
+
+
 def test_a_result_is_unclaimed() -> None:
     """A result that no notice waits for names instance, command and status, and no kind of notice."""
     line = lines.result_unclaimed(CheckpointResult(COMMAND_ID, ID, "TimedOut", ACCOUNT, REGION, NOW))
@@ -120,6 +143,8 @@ def test_lines_about_a_notice_have_all_that_is_known_of_it() -> None:
         lines.notice_closed(notice(), Outcome.SAVED, "", NOW),
         lines.answer_unwritten(notice(), "", NOW, for_good=False),
         lines.instance_gone(notice(), ended),
+        lines.replacement_asked(notice(), attempt(), Told(), NOW),
+        lines.replacement_asked(notice(), attempt(), Told("throttled", is_trouble=True), NOW),
     ]
     for line in told:
         facts = dataclasses.asdict(line)
@@ -127,4 +152,5 @@ def test_lines_about_a_notice_have_all_that_is_known_of_it() -> None:
         assert (line.seconds_since_event, line.seconds_left) == (3, 117)
     unclaimed = lines.result_unclaimed(CheckpointResult(COMMAND_ID, ID, "Success", ACCOUNT, REGION, NOW))
     rejected = lines.input_rejected(InvalidInput("time", "a time", 1))
-    assert {line.event for line in (*told, unclaimed, rejected)} == set(Happened)
+    lost = lines.attempt_lost(ended, attempt())
+    assert {line.event for line in (*told, unclaimed, rejected, lost)} == set(Happened)

@@ -12,8 +12,8 @@ from spot_responder.domain.errors import Unavailable
 from spot_responder.domain.lines import Happened
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.record_instance_state import RecordInstanceState
-from tests.examples import COMMAND_ID, EVENT_TIME, NOW, interruption_event, notice, rebalance, seconds, state_event
-from tests.fakes.ports import THROTTLED, FakeClock, FakeNoticesTable, FakeStory, Row
+from tests.examples import COMMAND_ID, EVENT_TIME, NOW, attempt, interruption_event, notice, rebalance, seconds, state_event
+from tests.fakes.ports import THROTTLED, FakeClock, FakeJobs, FakeNoticesTable, FakeStory, Row
 from tests.strategies import JSON, almost_events
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ class World:
     """The use case in a world of fakes, a little after the instance's end."""
 
     notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
+    jobs: FakeJobs = field(default_factory=FakeJobs)
     story: FakeStory = field(default_factory=FakeStory)
 
     def record(self, event: object, by: str = "invocation-1") -> None:
         """Handle an event."""
-        RecordInstanceState(self.notices, self.story, FakeClock(END + seconds(1)))(event, by)
+        RecordInstanceState(self.notices, self.jobs, self.story, FakeClock(END + seconds(1)))(event, by)
 
     def end(self, state: str = "terminated", by: str = "invocation-1") -> None:
         """Let the instance end."""
@@ -166,3 +167,63 @@ def test_lambdas_own_retry_tells_again() -> None:
     world.story.lines.clear()
     world.end()
     assert world.story.events == [Happened.INSTANCE_GONE]
+
+
+ENDING = ("shutting-down", "stopping")
+ENDED = ("stopped", "terminated")
+
+
+@pytest.mark.parametrize("state", [*ENDING, *ENDED])
+def test_a_job_is_told_at_once(state: str) -> None:
+    """The first state of an end tells the job that its attempt is lost, in one line."""
+    world = World()
+    world.jobs.run(attempt())
+    world.end(state)
+    assert world.jobs.told == [("lost", attempt())]
+    assert world.story.events == [Happened.ATTEMPT_LOST]
+
+
+@pytest.mark.parametrize("states", [("shutting-down", "terminated"), ("stopping", "stopped", "terminated")])
+def test_a_job_is_told_once(states: tuple[str, ...]) -> None:
+    """The states that follow on the first tell the job nothing more."""
+    world = World()
+    world.jobs.run(attempt())
+    for number, state in enumerate(states):
+        world.end(state, f"invocation-{number}")
+    assert world.story.events == [Happened.ATTEMPT_LOST]
+
+
+@pytest.mark.parametrize("state", ENDING)
+def test_an_end_that_has_only_begun_closes_no_notice(state: str) -> None:
+    """While an instance shuts down its checkpoint's result may still come: the notice stays open, and its items are not even read."""
+    world = world_with(Row(notice(), command_id=COMMAND_ID))
+    world.notices.failures.plan("of_instance", AssertionError("not needed"))
+    world.end(state)
+    assert (world.story.lines, world.notices.of(notice()).gone_at) == ([], None)
+
+
+def test_an_end_tells_the_job_and_closes_the_notice() -> None:
+    """The end of a job's instance that had a notice is told of both."""
+    world = world_with(Row(notice(), command_id=COMMAND_ID))
+    world.jobs.run(attempt())
+    world.end()
+    assert world.story.events == [Happened.ATTEMPT_LOST, Happened.NOTICE_CLOSED, Happened.INSTANCE_GONE]
+
+
+def test_a_zombies_end_tells_nobody() -> None:
+    """The end of an instance from an earlier attempt is not that of the attempt that runs."""
+    world = World()
+    world.jobs.run(attempt(2, on=2))
+    world.end()
+    assert (world.jobs.told, world.story.lines) == ([], [])
+
+
+def test_a_job_out_of_reach_is_told_by_lambdas_retry() -> None:
+    """If the job cannot be told, the invocation fails, and its retry tells the job and closes the notice."""
+    world = world_with(Row(notice(), command_id=COMMAND_ID))
+    world.jobs.run(attempt())
+    world.jobs.failures.plan("lost", THROTTLED)
+    with pytest.raises(Unavailable):
+        world.end()
+    world.end()
+    assert world.story.events == [Happened.ATTEMPT_LOST, Happened.NOTICE_CLOSED, Happened.INSTANCE_GONE]

@@ -14,8 +14,8 @@ from spot_responder.domain.lines import Happened
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
-from tests.examples import LOG_ONLY, NOW, POLICY, instance, instance_id, notice, rebalance, seconds
-from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeNoticesTable, FakeStory, Row, rows
+from tests.examples import LOG_ONLY, NOW, POLICY, REPLACE, attempt, instance, instance_id, notice, rebalance, seconds, worker
+from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
 
 if TYPE_CHECKING:
     from spot_responder.domain.instances import Instance
@@ -32,6 +32,7 @@ class World:
     notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
     fleet: FakeFleet = field(default_factory=FakeFleet)
     commands: FakeCommands = field(default_factory=FakeCommands)
+    jobs: FakeJobs = field(default_factory=FakeJobs)
     story: FakeStory = field(default_factory=FakeStory)
     clock: FakeClock = field(default_factory=FakeClock)
     policy: Policy = POLICY
@@ -39,7 +40,7 @@ class World:
 
     def respond(self, *batch: Notice | InvalidInput) -> set[NoticeKey]:
         """Answer a batch of the stream."""
-        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.story, self.clock, self.policy)
+        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.jobs, self.story, self.clock, self.policy)
         return subject(batch, self.clock.now() + seconds(self.time))
 
     def outcome(self, subject: Notice) -> tuple[str | None, str]:
@@ -359,3 +360,101 @@ def test_every_notice_is_answered_or_handed_back(
     asked = [sent for sent in world.commands.asked if sent == instance_id(2)]
     assert asked == []
     assert {subject.kind for subject in subjects} <= set(NoticeKind)
+
+
+def jobs_world(*subjects: Notice, policy: Policy = POLICY, waiting: bool = True) -> World:
+    """Return a world in which each notice's instance works on a job of its own, which waits for it."""
+    attempts = [attempt(of_job=f"job-{subject.instance_id}") for subject in subjects]
+    workers = [replace(of, instance_id=subject.instance_id) for of, subject in zip(attempts, subjects, strict=True)]
+    world = world_with(*subjects, instances=[worker(one) for one in workers], policy=policy)
+    if waiting:
+        world.jobs.run(*workers)
+    return world
+
+
+def test_a_job_is_moved_on_after_its_checkpoint_was_asked() -> None:
+    """The instance is asked first, then the job is told, once, and the story says both."""
+    world = jobs_world(notice())
+    assert world.respond(notice()) == set()
+    assert world.story.events == [Happened.CHECKPOINT_ASKED, Happened.REPLACEMENT_ASKED]
+    assert [word for word, _ in world.jobs.told] == ["interrupted"]
+    assert world.clock.slept == []
+
+
+def test_many_jobs_are_told_together() -> None:
+    """A hundred interrupted jobs: one describe, two commands, and all jobs in one go."""
+    world = jobs_world(*many(100))
+    world.respond(*many(100))
+    assert (len(world.fleet.calls), world.commands.tries, len(world.jobs.calls)) == (1, 2, 1)
+    assert len(world.jobs.told) == 100
+
+
+def test_a_batch_without_jobs_tells_nobody() -> None:
+    """Where no instance is a job's, the jobs are not even asked."""
+    world = world_with(*many(3))
+    world.respond(*many(3))
+    assert world.jobs.calls == []
+
+
+def test_a_job_is_told_once_for_both_notices() -> None:
+    """Interruption and recommendation of one instance, together, move its job once."""
+    world = jobs_world(notice(), policy=REPLACE)
+    world.notices.put(*rows([rebalance()]))
+    world.respond(rebalance(), notice())
+    assert (len(world.jobs.calls), len(world.jobs.told)) == (1, 1)
+
+
+def test_a_job_that_knows_already_is_no_trouble() -> None:
+    """A job that somebody told before, or that runs elsewhere already, is told in one plain line; nothing is tried again."""
+    world = jobs_world(notice(), waiting=False)
+    assert world.respond(notice()) == set()
+    (line,) = world.story.of(Happened.REPLACEMENT_ASKED)
+    assert (line.reason, line.is_trouble, len(world.jobs.calls)) == ("somebody told it before", False, 1)
+
+
+def test_a_job_whose_instance_cannot_be_asked_is_moved_on() -> None:
+    """That SSM does not reach an instance fails its checkpoint, and moves its job all the same."""
+    world = jobs_world(notice())
+    world.commands.unmanaged[notice().instance_id] = "offline"
+    world.respond(notice())
+    assert world.outcome(notice())[0] is Outcome.FAILED
+    assert len(world.jobs.told) == 1
+
+
+def test_throttled_jobs_are_told_again() -> None:
+    """A job that could not be told is tried again, alone; the others are told once."""
+    world = jobs_world(*many(3))
+    world.jobs.failures.plan("interrupted", None, THROTTLED, None, THROTTLED)
+    world.respond(*many(3))
+    assert [len(call) for call in world.jobs.calls] == [3, 1, 1]
+    assert len(world.jobs.told) == 3
+    assert len(world.story.of(Happened.REPLACEMENT_ASKED)) == 3
+
+
+def test_a_job_that_cannot_be_told_at_all_is_trouble() -> None:
+    """What IAM refuses is not tried again: one line of trouble, and the checkpoint is asked as ever."""
+    world = jobs_world(*many(2))
+    world.jobs.failures.plan("interrupted", DENIED)
+    assert world.respond(*many(2)) == set()
+    (line,) = world.story.of(Happened.REPLACEMENT_FAILED)
+    assert (line.is_trouble, len(world.jobs.calls), len(world.jobs.told)) == (True, 1, 1)
+    assert all(row.command_id for row in world.notices.rows.values())
+
+
+@pytest.mark.parametrize(("age", "time", "until"), [(100, 140, 20), (3, 30, 30)], ids=["deadline", "invocation"])
+def test_telling_jobs_ends_in_time(age: float, time: float, until: float) -> None:
+    """Trying again ends with the notice's deadline or the invocation, whichever is first, and is told as trouble."""
+    world = jobs_world(notice(age=age))
+    world.time = time
+    world.jobs.failures.plan("interrupted", *[THROTTLED] * 100)
+    assert world.respond(notice(age=age)) == set()
+    assert [line.event for line in world.story.lines if line.is_trouble] == [Happened.REPLACEMENT_FAILED]
+    assert 0 < sum(world.clock.slept) < until
+
+
+def test_a_redelivered_notice_moves_no_job_twice() -> None:
+    """A record whose item says that it was answered tells its job nothing more."""
+    world = jobs_world(notice())
+    for _ in range(2):
+        world.respond(notice())
+    assert len(world.jobs.calls) == 1

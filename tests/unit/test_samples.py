@@ -19,7 +19,7 @@ from spot_responder.use_cases.record_instance_state import RecordInstanceState
 from spot_responder.use_cases.record_notice import RecordNotice
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from tests.examples import POLICY, seconds
-from tests.fakes.ports import FakeClock, FakeCommands, FakeFleet, FakeNoticesTable, FakeStory, Row
+from tests.fakes.ports import FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row
 
 if TYPE_CHECKING:
     from spot_responder.domain.lines import Line
@@ -58,9 +58,9 @@ class World:
         elif function == "RecordCheckpoint":
             RecordCheckpoint(self.notices, commands, self.story, clock)(event, "request-1")
         elif function == "RecordInstanceState":
-            RecordInstanceState(self.notices, self.story, clock)(event, "request-1")
+            RecordInstanceState(self.notices, FakeJobs(), self.story, clock)(event, "request-1")
         else:
-            respond = RespondToNotices(self.notices, FakeFleet(), commands, self.story, clock, POLICY)
+            respond = RespondToNotices(self.notices, FakeFleet(), commands, FakeJobs(), self.story, clock, POLICY)
             assert respond((notice for _, notice in from_stream(event)), TODAY + seconds(100)) == set()
         return self.story.lines
 

@@ -23,8 +23,9 @@ ENVIRONMENT = {
 
 def test_settings_are_read() -> None:
     """Each variable reaches its setting."""
-    assert Settings.from_env(ENVIRONMENT | {"PATH": "/usr/bin"}) == Settings(
+    assert Settings.from_env(ENVIRONMENT | {"PATH": "/usr/bin", "JOBS_TABLE": "spot-responder-jobs"}) == Settings(
         "spot-responder-notices",
+        "spot-responder-jobs",
         "spot-responder-checkpoint",
         Policy(OptInTag("Name", "Fis/Spot"), RebalanceResponse.LOG),
         timedelta(days=30),
@@ -40,11 +41,17 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
         Settings.from_env(environment)
 
 
+@pytest.mark.parametrize("environment", [ENVIRONMENT, ENVIRONMENT | {"JOBS_TABLE": ""}])
+def test_there_may_be_no_job_part(environment: dict[str, str]) -> None:
+    """Where the job part is not deployed, there is no jobs table, and that is no error."""
+    assert Settings.from_env(environment).jobs_table == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("REBALANCE_RESPONSE", "Checkpoint", "expected log or checkpoint"),
-        ("REBALANCE_RESPONSE", "False", "expected log or checkpoint"),
+        ("REBALANCE_RESPONSE", "Checkpoint", "expected log or checkpoint or replace"),
+        ("REBALANCE_RESPONSE", "False", "expected log or checkpoint or replace"),
         ("RETENTION_DAYS", "0", "expected a whole number of days, 1 or more"),
         ("RETENTION_DAYS", "-1", "expected a whole number of days, 1 or more"),
         ("RETENTION_DAYS", "1.5", "expected a whole number of days, 1 or more"),

@@ -77,6 +77,7 @@ def test_the_fields_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         "command_id": None,
         "outcome": "not opted in",
         "reason": "because",
+        "job_id": None,
         "function": subject.function,
         "request_id": "request-1",
     }

@@ -19,7 +19,7 @@ from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.wiring import parts
 from tests.examples import ACCOUNT, COMMAND_ID, REGION, instance_id, interruption_event, result_event, state_event
 from tests.fakes.aws import described, ec2_error, json_error, ok
-from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, serve, start_cold, stream
+from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, job_item, serve, serve_jobs, start_cold, stream
 
 if TYPE_CHECKING:
     from tests.fakes.aws import AwsOverHttp, Call
@@ -63,6 +63,29 @@ def test_the_calls_to_the_table(aws: AwsOverHttp) -> None:
     serve(aws, notices)
     invoke("respond_to_notices", stream(notices))
     assert aws.counts("dynamodb") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1}
+
+
+def test_the_calls_of_a_batch_of_jobs(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred interrupted jobs cost one describe, two commands, one read of the jobs, and a word to each."""
+    monkeypatch.setenv("JOBS_TABLE", "jobs")
+    notices = [fresh(number) for number in range(100)]
+    serve_jobs(aws, notices)
+    invoke("respond_to_notices", stream(notices))
+    assert aws.counts("ec2", "ssm", "sfn") == {"ec2:DescribeInstances": 1, "sfn:SendTaskSuccess": 100, "ssm:SendCommand": 2}
+    reads = [list(call.parameters["RequestItems"]) for call in aws.of("dynamodb:BatchGetItem")]
+    assert reads == [["notices"], ["jobs"]]
+    told_of = [line for line in told(capsys) if line["event"] == "replacement_asked"]
+    assert (len(told_of), {line["reason"] for line in told_of}) == (100, {None})
+
+
+def test_jobs_of_another_stack(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stack without a job part asks another's worker for its checkpoint, makes no call about its job, and says why."""
+    notices = [fresh(1)]
+    serve_jobs(aws, notices)
+    invoke("respond_to_notices", stream(notices))
+    assert aws.counts("sfn", "ssm") == {"ssm:SendCommand": 1}
+    (line,) = [line for line in told(capsys) if line["event"] == "replacement_asked"]
+    assert "SubnetIds" in line["reason"]
 
 
 def test_a_thousand_notices_cost_little(aws: AwsOverHttp) -> None:
@@ -189,6 +212,27 @@ def test_an_instance_without_notices_costs_one_read(aws: AwsOverHttp, capsys: py
     assert (told(capsys), aws.counts("dynamodb")) == ([], {"dynamodb:Query": 1})
 
 
+def test_an_instance_of_no_job_costs_two_reads(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there are jobs, an instance that had neither job nor notice is two reads at its end, one before, and no line."""
+    monkeypatch.setenv("JOBS_TABLE", "jobs")
+    aws.always("dynamodb:Query", ok(Items=[]))
+    for state, reads in (("shutting-down", ["jobs"]), ("terminated", ["jobs", "notices"])):
+        aws.calls.clear()
+        invoke("record_instance_state", state_event(state=state))
+        assert [call.parameters["TableName"] for call in aws.calls] == reads
+    assert told(capsys) == []
+
+
+def test_a_lost_attempt_is_told(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job's instance that shuts down without notice is one read, one word to the job and one line."""
+    monkeypatch.setenv("JOBS_TABLE", "jobs")
+    aws.always("dynamodb:Query", ok(Items=[job_item(f"job-{instance_id()}")]))
+    aws.always("sfn:SendTaskSuccess", ok())
+    invoke("record_instance_state", state_event(state="shutting-down"))
+    assert [line["event"] for line in told(capsys)] == ["attempt_lost"]
+    assert aws.counts("dynamodb", "sfn") == {"dynamodb:Query": 1, "sfn:SendTaskSuccess": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "event"),
     [
@@ -224,9 +268,9 @@ SHARED = {"clients", "notices_table", "story_log", "system_clock"}
     ("name", "own"),
     [
         ("record_notice", set()),
-        ("respond_to_notices", {"ec2_fleet", "ssm_commands"}),
+        ("respond_to_notices", {"ec2_fleet", "jobs", "ssm_commands"}),
         ("record_checkpoint", {"ssm_commands"}),
-        ("record_instance_state", set()),
+        ("record_instance_state", {"jobs"}),
     ],
 )
 def test_a_cold_start_imports_only_what_it_uses(name: str, own: set[str]) -> None:

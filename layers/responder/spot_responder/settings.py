@@ -19,6 +19,7 @@ class Settings:
     """What all four functions are told. Raises ``ConfigurationError`` from ``from_env`` where something is missing."""
 
     notices_table: str
+    jobs_table: str
     checkpoint_document: str
     policy: Policy
     keep: timedelta
@@ -28,6 +29,8 @@ class Settings:
         """Read the settings."""
         return cls(
             notices_table=_required(env, "NOTICES_TABLE"),
+            # Empty where the job part is not deployed.
+            jobs_table=env.get("JOBS_TABLE", ""),
             checkpoint_document=_required(env, "CHECKPOINT_DOCUMENT"),
             policy=Policy(
                 OptInTag(_required(env, "OPT_IN_TAG_KEY"), _required(env, "OPT_IN_TAG_VALUE")),

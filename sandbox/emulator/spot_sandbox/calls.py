@@ -73,13 +73,14 @@ class CallLog:
             return
         if context.operation.name == "AssumeRole" and response.status_code < _ERROR_STATUS:
             self._remember_session(context)
-        session = self._session_of(context)
+        session = self.session_of(context)
         if not context.is_internal_call or session.service == "states":
             call = _call(context, response, session)
             with self._lock:
                 self._calls.append(call)
 
-    def _session_of(self, context: RequestContext) -> Session:
+    def session_of(self, context: RequestContext) -> Session:
+        """Whom the access key of a call stands for."""
         key = extract_access_key_id_from_auth_header(context.request.headers)
         return self._sessions.get(key or "") or Session(f"arn:aws:iam::{context.account_id}:root")
 

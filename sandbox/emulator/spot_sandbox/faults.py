@@ -16,6 +16,7 @@ from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.aws.chain import HandlerChain
 from localstack.http import Response
 
+from spot_sandbox.calls import call_log
 from spot_sandbox.fault_rules import Fault, read
 
 type Json = dict[str, Any]
@@ -66,5 +67,4 @@ def _from_a_caller(context: RequestContext) -> bool:
 
     What LocalStack's own services ask of each other is not the caller's business.
     """
-    principal = (context.internal_request_params or {}).get("service_principal")
-    return not context.is_internal_call or principal == "states"
+    return not context.is_internal_call or call_log().session_of(context).service == "states"

@@ -1,4 +1,4 @@
-"""Step Functions: JSONata without Java, the error names of AWS, and waits in the sandbox's time.
+"""Step Functions: JSONata without Java, the error names of AWS, tokens that count once, and waits in the sandbox's time.
 
 LocalStack evaluates JSONata in a Java machine that it would have to download; PyPI's jsonata-python takes its place. A
 string that reaches an expression as a variable is written as a JSON literal (LocalStack puts it between quotation
@@ -24,6 +24,7 @@ from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.jsonata import jsonata as localstack_jsonata
 from localstack.services.stepfunctions.asl.jsonata import validations
 
+from spot_sandbox import task_tokens
 from spot_sandbox.settings import settings
 
 ERROR_NAMES = {
@@ -50,6 +51,7 @@ def install() -> None:
     state_task_service_aws_sdk._SERVICE_ERROR_NAMES.update(ERROR_NAMES)  # noqa: SLF001 - as above
     WaitFunction._wait_interval = _wait  # noqa: SLF001 - as above
     retrier_decl.time = _ScaledTime
+    task_tokens.install()
 
 
 def evaluate(expression: str) -> Any:

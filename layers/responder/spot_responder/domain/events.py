@@ -27,7 +27,8 @@ EVENT_ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 CLOCK_SKEW = timedelta(seconds=60)
 """How far ahead of our clock an event's time may be before it counts as a time in the future."""
 
-ENDED_STATES = ("stopped", "terminated")
+ENDED_STATES = ("shutting-down", "stopping", "stopped", "terminated")
+FINAL_STATES = ("stopped", "terminated")
 FINAL_STATUSES = ("Success", "Failed", "TimedOut", "Cancelled")
 
 
@@ -50,13 +51,18 @@ class CheckpointResult:
 
 @dataclass(frozen=True, slots=True)
 class InstanceEnded:
-    """An instance reached ``stopped`` or ``terminated``."""
+    """An instance works no more: it shuts down, or has done so; ``state`` in EC2's words."""
 
     instance_id: str
     state: str
     account: str
     region: str
     time: datetime
+
+    @property
+    def is_final(self) -> bool:
+        """Whether that was the last state; before it, a checkpoint's result may still arrive."""
+        return self.state in FINAL_STATES
 
 
 @dataclass(frozen=True, slots=True)

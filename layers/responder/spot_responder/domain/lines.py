@@ -5,7 +5,7 @@ Every line has the same fields. Those that do not apply are null, so that a quer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.errors import InvalidInput
     from spot_responder.domain.events import CheckpointResult, InstanceEnded
+    from spot_responder.domain.jobs import Attempt, Told
     from spot_responder.domain.notices import Notice
 
 
@@ -29,6 +30,9 @@ class Happened(StrEnum):
     CHECKPOINT_ASKED = "checkpoint_asked"
     NOTICE_CLOSED = "notice_closed"
     INSTANCE_GONE = "instance_gone"
+    REPLACEMENT_ASKED = "replacement_asked"
+    REPLACEMENT_FAILED = "replacement_failed"
+    ATTEMPT_LOST = "attempt_lost"
     RESULT_UNCLAIMED = "result_unclaimed"
     ANSWER_UNWRITTEN = "answer_unwritten"
     INPUT_REJECTED = "input_rejected"
@@ -49,13 +53,15 @@ class Line:
     command_id: str | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    job_id: str | None = None
 
     @property
     def is_trouble(self) -> bool:
         """Whether somebody should look at it."""
-        troubles = (Outcome.FAILED, Outcome.MISSED, Outcome.LATE)
-        return self.event in (Happened.INPUT_REJECTED, Happened.ANSWER_UNWRITTEN) or self.outcome in troubles
+        return self.event in TROUBLES or self.outcome in (Outcome.FAILED, Outcome.MISSED, Outcome.LATE)
 
+
+TROUBLES = frozenset({Happened.INPUT_REJECTED, Happened.ANSWER_UNWRITTEN, Happened.REPLACEMENT_FAILED})
 
 KIND_WORDS: Mapping[NoticeKind, str] = {
     NoticeKind.INTERRUPTION: "Interruption warning",
@@ -123,6 +129,28 @@ def instance_gone(notice: Notice, ended: InstanceEnded) -> Line:
     since = seconds_between(notice.time, ended.time)
     message = f"{notice.instance_id}: {ended.state}, {since:.0f} s after the {KIND_WORDS[notice.kind].lower()}"
     return _about(notice, ended.time, Happened.INSTANCE_GONE, message, reason=ended.state)
+
+
+def replacement_asked(notice: Notice, attempt: Attempt, told: Told, now: datetime) -> Line:
+    """The job's state machine was told to launch the next attempt, or could not be."""
+    event = Happened.REPLACEMENT_FAILED if told.is_trouble else Happened.REPLACEMENT_ASKED
+    asked = "could not be asked for a replacement" if told.is_trouble else "needs no word of a replacement"
+    what = "its replacement is launched now" if told.refusal is None else f"{asked}: {told.refusal}"
+    message = f"{notice.instance_id}: job {attempt.job_id}, attempt {attempt.number}: {what}"
+    return replace(_about(notice, now, event, message, reason=told.refusal), job_id=attempt.job_id)
+
+
+def attempt_lost(ended: InstanceEnded, attempt: Attempt) -> Line:
+    """An instance ended under its job; the state machine was told, without waiting for a heartbeat to be missed."""
+    message = f"{ended.instance_id}: {ended.state}, job {attempt.job_id} lost its attempt {attempt.number}, the next one is launched now"
+    return Line(
+        Happened.ATTEMPT_LOST,
+        message,
+        instance_id=ended.instance_id,
+        event_time=timestamp(ended.time),
+        reason=ended.state,
+        job_id=attempt.job_id,
+    )
 
 
 def result_unclaimed(result: CheckpointResult) -> Line:

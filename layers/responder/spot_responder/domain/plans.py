@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from spot_responder.domain.instances import GONE_STATES
+from spot_responder.domain.jobs import attempt_of
 from spot_responder.domain.notices import Action, NoticeKind
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spot_responder.domain.instances import Instance, OptInTag
+    from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.notices import Notice
 
 
@@ -35,6 +37,7 @@ class RebalanceResponse(StrEnum):
 
     LOG = "log"
     CHECKPOINT = "checkpoint"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Ask for a checkpoint (``outcome`` is None), or close the notice with an outcome."""
+    """Ask for a checkpoint (``outcome`` is None), or close the notice with an outcome.
+
+    ``replaces`` is the attempt at a job whose successor is to be launched at once.
+    """
 
     notice: Notice
     reason: str
     outcome: Outcome | None = None
+    replaces: Attempt | None = None
 
     @property
     def is_checkpoint(self) -> bool:
@@ -73,7 +80,8 @@ def decide(notice: Notice, instance: Instance | None, policy: Policy, now: datet
         return Plan(notice, f"the instance does not bear the tag {policy.opt_in.key}={policy.opt_in.value}", Outcome.NOT_OPTED_IN)
     if notice.kind is NoticeKind.REBALANCE and policy.rebalance is RebalanceResponse.LOG:
         return Plan(notice, "RebalanceResponse is log", Outcome.LOGGED_ONLY)
-    return Plan(notice, "the instance opted in")
+    is_replaced = notice.kind is NoticeKind.INTERRUPTION or policy.rebalance is RebalanceResponse.REPLACE
+    return Plan(notice, "the instance opted in", replaces=attempt_of(instance) if is_replaced else None)
 
 
 def needs_describing(notice: Notice, now: datetime) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from spot_responder.domain.events import InstanceEnded
     from spot_responder.domain.instances import Instance
+    from spot_responder.domain.jobs import Attempt, Told
     from spot_responder.domain.lines import Line
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.domain.plans import Outcome
@@ -148,3 +149,13 @@ class Commands(Protocol):
 
     def invocation(self, command_id: str, instance_id: str) -> Invocation:
         """Return how a command went on an instance."""
+
+
+class Jobs(Protocol):
+    """The state machines of the jobs."""
+
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, Told]:
+        """Tell each job that its attempt's instance ends at this time. One that cannot be told stops no other: nothing is raised for it."""
+
+    def lost(self, ended: InstanceEnded) -> Attempt | None:
+        """Tell the job that runs on an instance that it ended; None if no job waits for that."""

@@ -13,7 +13,7 @@ from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Closing
 
 if TYPE_CHECKING:
-    from spot_responder.use_cases.ports import Clock, NoticesTable, Record, Story
+    from spot_responder.use_cases.ports import Clock, Jobs, NoticesTable, Record, Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class RecordInstanceState:
     """Close the notices of instances that ended. Most state changes are of instances that had none: nothing is told."""
 
     notices: NoticesTable
+    jobs: Jobs
     story: Story
     clock: Clock
 
@@ -31,6 +32,13 @@ class RecordInstanceState:
         except InvalidInput as error:
             self.story.tell(lines.input_rejected(error))
             return
+        attempt = self.jobs.lost(ended)
+        if attempt is not None:
+            self.story.tell(lines.attempt_lost(ended, attempt))
+        if ended.is_final:
+            self._close_notices(ended, by)
+
+    def _close_notices(self, ended: InstanceEnded, by: str) -> None:
         records = self.notices.of_instance(account_region(ended.account, ended.region), ended.instance_id)
         running = [record for record in records if record.gone_by in (None, by) and record.notice.time <= ended.time]
         for record in running:

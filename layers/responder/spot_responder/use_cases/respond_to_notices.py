@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from spot_responder.domain.instances import Instance
+    from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.domain.plans import Policy
-    from spot_responder.use_cases.ports import Clock, Commands, Fleet, NoticesTable, Story
+    from spot_responder.use_cases.ports import Clock, Commands, Fleet, Jobs, NoticesTable, Story
 
 type Instances = Mapping[str, Instance]
 
@@ -48,6 +49,7 @@ class RespondToNotices:
     notices: NoticesTable
     fleet: Fleet
     commands: Commands
+    jobs: Jobs
     story: Story
     clock: Clock
     policy: Policy
@@ -106,8 +108,29 @@ class RespondToNotices:
                     unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances, until)
                 case PutOff(notices):
                     put_off |= {notice.key for notice in notices}
+        self._replace([plan for plan in plans if plan.is_checkpoint], until)
         unwritten += self._close([plan for plan in plans if not plan.is_checkpoint], instances, until)
         return put_off | self._insist(unwritten, until)
+
+    def _replace(self, plans: Sequence[Plan], until: datetime) -> None:
+        """Let the jobs go on elsewhere. Should we crash before, the agent, which hears of the notice too, does the same."""
+        waiting = {plan.replaces: plan.notice for plan in plans if plan.replaces is not None}
+        for pause in pauses():
+            if not waiting:
+                return
+            until = min(until, max(notice.deadline for notice in waiting.values()))
+            is_last = self.clock.now() + timedelta(seconds=pause) >= until
+            waiting = self._tell_jobs(waiting, is_last=is_last)
+            if waiting:
+                self.clock.sleep(pause)
+
+    def _tell_jobs(self, waiting: Mapping[Attempt, Notice], *, is_last: bool) -> dict[Attempt, Notice]:
+        """Tell each job once, and the story how that went; return those that are worth another try."""
+        told = self.jobs.interrupted({attempt: notice.deadline for attempt, notice in waiting.items()})
+        again = {attempt: notice for attempt, notice in waiting.items() if told[attempt].is_worth_another_try and not is_last}
+        for attempt in waiting.keys() - again.keys():
+            self.story.tell(lines.replacement_asked(waiting[attempt], attempt, told[attempt], self.clock.now()))
+        return again
 
     def _close(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> list[Unwritten]:
         now = self.clock.now()

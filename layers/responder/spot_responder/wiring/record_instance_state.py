@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from spot_responder.use_cases.record_instance_state import RecordInstanceState
+from spot_responder.wiring.jobs import jobs
 from spot_responder.wiring.parts import clock, notices, patiently, story
 
 if TYPE_CHECKING:
@@ -20,4 +21,4 @@ def record_instance_state(event: object, context: Context) -> None:
 
 @cache
 def _use_case() -> RecordInstanceState:
-    return RecordInstanceState(notices(), story(), clock())
+    return RecordInstanceState(notices(), jobs(), story(), clock())

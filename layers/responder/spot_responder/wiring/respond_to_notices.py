@@ -11,6 +11,7 @@ from spot_responder.adapters.notices_table import from_stream
 from spot_responder.adapters.ssm_commands import SsmCommands
 from spot_responder.domain.notices import Notice
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
+from spot_responder.wiring.jobs import jobs
 from spot_responder.wiring.parts import clock, notices, settings, story, until
 
 if TYPE_CHECKING:
@@ -33,4 +34,4 @@ def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[s
 def _use_case() -> RespondToNotices:
     fleet = Ec2Fleet(client("ec2"))
     commands = SsmCommands(client("ssm"), settings().checkpoint_document)
-    return RespondToNotices(notices(), fleet, commands, story(), clock(), settings().policy)
+    return RespondToNotices(notices(), fleet, commands, jobs(), story(), clock(), settings().policy)
