@@ -449,7 +449,6 @@ def test_workshop_at_length(jobs: Jobs) -> None:
 # The game day
 
 
-@pytest.mark.usefixtures("workshop")
 def test_baseline(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The game day without a notice: the job finishes, and at most a checkpoint interval is done twice. The demonstration ends with the other."""
     wait_for(lambda: not _targets(jobs), 60, "the end of all other jobs")
