@@ -14,15 +14,14 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from bench.results import RESULTS, ROOT, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "out" / "bench.json"
 REFERENCE = "reference"
 WORK = {"record_notice": (1,), "respond_to_notices": (100, 1000), "record_checkpoint": (1,), "record_instance_state": (1,)}
 """How many events or stream records the warm invocations of a function get; the last is the one with a goal."""
@@ -138,13 +137,6 @@ def as_json(function: str, start: Cold, invocations: Sequence[Warm]) -> dict[str
     }
 
 
-def write(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Put the entries into the results, beside those of other benchmarks."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**results, "handlers": entries}, indent=1) + "\n")
-
-
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as a table: figures to the right, words to the left."""
     columns = range(len(rows[0]))
@@ -189,7 +181,7 @@ def main() -> None:
     timings = cold_starts(parser.parse_args().rounds)
     starts = {function: cold(timings[function], timings[REFERENCE]) for function in WORK}
     invocations = {function: warm(function) for function in WORK}
-    write([as_json(function, starts[function], invocations[function]) for function in WORK])
+    record("handlers", [as_json(function, starts[function], invocations[function]) for function in WORK])
     sys.stdout.write(f"{cold_table(starts, timings[REFERENCE])}\n\n{warm_table(invocations)}\n\n{RESULTS.relative_to(ROOT)} has all figures.\n")
 
 
