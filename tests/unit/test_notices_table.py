@@ -105,6 +105,16 @@ def test_records_of_an_instance(table: DynamoNoticesTable, aws: AwsOverHttp) -> 
     assert second.parameters["ExclusiveStartKey"]
 
 
+@pytest.mark.parametrize("damage", [{"outcome": "unheard of"}, {"kind": "else"}, {"event_time": "soon"}, {"account": ""}])
+def test_a_damaged_item_hides_no_other(table: DynamoNoticesTable, aws: AwsOverHttp, damage: dict[str, str]) -> None:
+    """An item that is no notice, by somebody else's hand or of another version, is left out; those beside it are read."""
+    items = [item(notice(), **damage), item(rebalance())]
+    aws.always(READ, ok(Responses={"notices": items}))
+    aws.always(QUERY, ok(Items=items))
+    assert list(table.read([notice().key, rebalance().key])) == [rebalance().key]
+    assert [record.notice for record in table.of_instance(f"{ACCOUNT}#{REGION}", instance_id())] == [rebalance()]
+
+
 def test_answers_are_written_in_one_call(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
     """25 answers are one call, each statement of its own item."""
     aws.always(ANSWER, lambda call: ok(Responses=[{} for _ in call.parameters["Statements"]]))
@@ -237,7 +247,7 @@ def stream(*images: object) -> dict[str, Any]:
 
 def test_a_stream_batch() -> None:
     """Each record comes with its sequence number."""
-    assert list(from_stream(stream(item(notice()), item(rebalance(2))))) == [("100", notice()), ("101", rebalance(2))]
+    assert list(from_stream(stream(item(notice()), item(rebalance(2))), NOW)) == [("100", notice()), ("101", rebalance(2))]
 
 
 @pytest.mark.parametrize(
@@ -253,11 +263,17 @@ def test_a_stream_batch() -> None:
         (item(notice(), event_time="soon"), "dynamodb.NewImage.event_time"),
         (item(notice(), event_time="2026-11-22T10:00:00"), "dynamodb.NewImage.event_time"),
         (item(notice(), event_time="9999-12-31T23:59:00Z"), "dynamodb.NewImage.event_time"),
+        (item(notice(), event_time="2026-11-22T11:00:00Z"), "dynamodb.NewImage.event_time"),
+        (item(notice(), instance_id="i-1\ud800"), "dynamodb.NewImage.instance_id"),
+        (item(notice(), instance_id="i-1; reboot"), "dynamodb.NewImage.instance_id"),
+        (item(notice(), account="1" * 3000), "dynamodb.NewImage.account"),
+        (item(notice(), region=""), "dynamodb.NewImage.region"),
+        (item(notice(), event_id="x" * 70_000), "dynamodb.NewImage.event_id"),
     ],
 )
 def test_a_bad_record_is_named_and_stops_no_other(image: object, field: str) -> None:
     """A record that is no item of ours comes as its error, which names the field; the next record is a notice."""
-    (number, error), (_, following) = from_stream(stream(image, item(notice(2))))
+    (number, error), (_, following) = from_stream(stream(image, item(notice(2))), NOW)
     assert isinstance(error, InvalidInput)
     assert (number, error.field, following) == ("100", field, notice(2))
 
@@ -265,7 +281,7 @@ def test_a_bad_record_is_named_and_stops_no_other(image: object, field: str) -> 
 @pytest.mark.parametrize("batch", [None, [], "text", {}, {"Records": None}, {"Records": {}}])
 def test_no_batch_at_all(batch: object) -> None:
     """What is no stream batch is one error that says so."""
-    ((number, error),) = from_stream(batch)
+    ((number, error),) = from_stream(batch, NOW)
     assert isinstance(error, InvalidInput)
     assert (number, error.field) == ("", "Records")
 
@@ -285,7 +301,7 @@ IMAGES = st.dictionaries(st.sampled_from(sorted(item(notice()))), st.fixed_dicti
 @example(stream(item(notice(), event_time="0001-01-01T00:00:00+14:00")))
 def test_any_json_is_notices_and_errors(anything: object) -> None:
     """Whatever JSON comes, each of its records is a notice whose key and deadline can be told, or an InvalidInput."""
-    for _, result in from_stream(anything):
+    for _, result in from_stream(anything, NOW):
         if isinstance(result, Notice):
             assert result.key.notice_id
             assert result.is_late(NOW) in (True, False)

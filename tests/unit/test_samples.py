@@ -61,7 +61,7 @@ class World:
             RecordInstanceState(self.notices, FakeJobs(), self.story, clock)(event, "request-1")
         else:
             respond = RespondToNotices(self.notices, FakeFleet(), commands, FakeJobs(), self.story, clock, POLICY)
-            assert respond((notice for _, notice in from_stream(event)), TODAY + seconds(100)) == set()
+            assert respond((notice for _, notice in from_stream(event, TODAY)), TODAY + seconds(100)) == set()
         return self.story.lines
 
 
@@ -95,7 +95,7 @@ def test_a_sample_tells_its_story(name: str, function: str, told: list[str]) -> 
     if function in ("RecordCheckpoint", "RecordInstanceState"):
         world.notices.put(Row(warning()))
     if function == "RespondToNotices":
-        world.notices.put(*(Row(notice) for _, notice in from_stream(sample(name)) if isinstance(notice, Notice)))
+        world.notices.put(*(Row(notice) for _, notice in from_stream(sample(name), TODAY) if isinstance(notice, Notice)))
     lines = sorted(
         world.tell(function, sample(name)),
         key=lambda line: (line.event != "input_rejected", line.instance_id != "i-1234567890abcdef0", line.instance_id),

@@ -8,7 +8,7 @@ only the attributes named change, so that an outcome written meanwhile stays.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import batched
@@ -18,13 +18,14 @@ from botocore.exceptions import ClientError
 
 from spot_responder.adapters.clients import THROTTLED, calling, error_code
 from spot_responder.domain.errors import CallFailed, ConfigurationError, InvalidInput, Unavailable
-from spot_responder.domain.events import parse_time
+from spot_responder.domain.events import ACCOUNT, EVENT_ID, INSTANCE_ID, REGION, parse_time
 from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import NotWritten, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    import re
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef, KeysAndAttributesTypeDef
@@ -67,8 +68,7 @@ class DynamoNoticesTable:
                 answer = self.dynamodb.batch_get_item(RequestItems={self.name: wanted})
             if answer.get("UnprocessedKeys"):
                 raise Unavailable("dynamodb:BatchGetItem: some keys were left unprocessed")
-            records = (_record(item) for item in answer["Responses"].get(self.name, []))
-            found |= {record.notice.key: record for record in records}
+            found |= {record.notice.key: record for record in _records(answer["Responses"].get(self.name, []))}
         return found
 
     def of_instance(self, account_region: str, instance_id: str) -> list[Record]:
@@ -81,7 +81,7 @@ class DynamoNoticesTable:
             ConsistentRead=True,
         )
         with self._calling("Query"):
-            return [_record(item) for page in pages for item in page["Items"]]
+            return [record for page in pages for record in _records(page["Items"])]
 
     def answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
         """Write as many answers as one call takes; see ``NoticesTable.answer``.
@@ -169,23 +169,23 @@ def to_item(notice: Notice) -> dict[str, dict[str, str]]:
     )
 
 
-def from_item(item: Item) -> Notice:
-    """Return the notice of an item in DynamoDB's JSON. Raises ``InvalidInput``."""
+def from_item(item: Item, now: datetime = LATEST_TIME) -> Notice:
+    """Return the notice of an item in DynamoDB's JSON, checked as an event is: one bad id would fail a call for all. Raises ``InvalidInput``."""
     try:
         return Notice(
             kind=NoticeKind(_required(item, "kind")),
             action=Action(_required(item, "action")),
-            instance_id=_required(item, "instance_id"),
-            account=_required(item, "account"),
-            region=_required(item, "region"),
-            time=parse_time(_required(item, "event_time"), "dynamodb.NewImage.event_time", LATEST_TIME),
-            event_id=_required(item, "event_id"),
+            instance_id=_matching(item, "instance_id", INSTANCE_ID),
+            account=_matching(item, "account", ACCOUNT),
+            region=_matching(item, "region", REGION),
+            time=parse_time(_required(item, "event_time"), "dynamodb.NewImage.event_time", now),
+            event_id=_matching(item, "event_id", EVENT_ID),
         )
     except ValueError as error:
         raise InvalidInput("dynamodb.NewImage", "an item of the notices table", str(error)) from error
 
 
-def from_stream(event: object) -> Iterator[tuple[str, Notice | InvalidInput]]:
+def from_stream(event: object, now: datetime) -> Iterator[tuple[str, Notice | InvalidInput]]:
     """Yield sequence number and notice of each record of a stream batch; a record that is not ours comes as its error."""
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
@@ -194,16 +194,23 @@ def from_stream(event: object) -> Iterator[tuple[str, Notice | InvalidInput]]:
     for record in records:
         change = record.get("dynamodb") if isinstance(record, dict) else None
         change = change if isinstance(change, dict) else {}
-        yield str(change.get("SequenceNumber", "")), _from_image(change.get("NewImage"))
+        yield str(change.get("SequenceNumber", "")), _from_image(change.get("NewImage"), now)
 
 
-def _from_image(image: object) -> Notice | InvalidInput:
+def _from_image(image: object, now: datetime) -> Notice | InvalidInput:
     if not isinstance(image, dict):
         return InvalidInput("dynamodb.NewImage", "an item of the notices table", image)
     try:
-        return from_item(image)
+        return from_item(image, now)
     except InvalidInput as error:
         return error
+
+
+def _records(items: Iterable[Item]) -> Iterator[Record]:
+    """Yield the records of the items that are notices; of the others the stream has told, and they hold up nothing."""
+    for item in items:
+        with suppress(InvalidInput, ValueError):
+            yield _record(item)
 
 
 def _record(item: Item) -> Record:
@@ -221,6 +228,13 @@ def _required(item: Item, name: str) -> str:
     text = _text(item, name)
     if text is None:
         raise InvalidInput(f"dynamodb.NewImage.{name}", "a text", item.get(name))
+    return text
+
+
+def _matching(item: Item, name: str, pattern: re.Pattern[str]) -> str:
+    text = _required(item, name)
+    if not pattern.fullmatch(text):
+        raise InvalidInput(f"dynamodb.NewImage.{name}", "what an event has there", text)
     return text
 
 

@@ -24,7 +24,7 @@ def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[s
     Lambda delivers from the lowest sequence number named to the batch's end (Lambda, "Reporting batch item failures").
     """
     story().invoked(context.aws_request_id)
-    records = list(from_stream(event))
+    records = list(from_stream(event, clock().now()))
     again = _use_case()((notice for _, notice in records), until(context))
     unfinished = [number for number, notice in records if isinstance(notice, Notice) and notice.key in again]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in unfinished[:1]]}
