@@ -57,6 +57,24 @@ def test_every_line_has_the_same_fields(capsys: pytest.CaptureFixture[str]) -> N
     assert [fields["message"] for fields in printed] == [line.message for line in ALL_LINES]
 
 
+@pytest.mark.parametrize("text", ["\U0001f4a5" * 400, "\x1b" * 5_000, "a" * 300_000])
+def test_a_line_is_short(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """However long and strange what a hook printed or AWS said, its line has less than 8 KB, and begins as it did."""
+    story().tell(lines.notice_closed(notice(), Outcome.FAILED, text, NOW))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(line) < 8192
+    reason = json.loads(line)["reason"]
+    assert reason.endswith("...")
+    assert text.startswith(reason.removesuffix("..."))
+
+
+def test_a_line_of_usual_length_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason of some hundred characters is told to its end."""
+    story().tell(lines.notice_closed(notice(), Outcome.FAILED, "x" * 3_000, NOW))
+    (fields,) = told(capsys)
+    assert fields["reason"] == "x" * 3_000
+
+
 def test_the_fields_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """The fields are those of the line, in its own values, beside when, how grave, which function and which invocation."""
     subject = story()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 FIELDS = ("timestamp", "level", "message", *(field.name for field in dataclasses.fields(Line) if field.name != "message"), "function", "request_id")
 """Every line has these, in this order; what does not apply is null."""
+TEXT_BYTES = 3_600
+"""Two texts of a line may be long, message and reason: the line stays below 8 KB."""
+LONGEST_ESCAPE = len(json.dumps("\U0001f4be")) - len('""')
 
 
 class StoryFormatter(LambdaPowertoolsFormatter):
@@ -26,7 +31,15 @@ class StoryFormatter(LambdaPowertoolsFormatter):
         """Return one line of JSON."""
         # Powertools adds a trace id where Lambda sets one; ours are told apart by their request id.
         extra = {name: value for name, value in log.items() if name not in (*FIELDS, "xray_trace_id")}
-        return json.dumps({name: log.get(name) for name in FIELDS} | extra, ensure_ascii=True, default=str)
+        return json.dumps({name: shortened(log.get(name)) for name in FIELDS} | extra, ensure_ascii=True, default=str)
+
+
+def shortened(value: object) -> object:
+    """Return a value of which JSON takes no more than ``TEXT_BYTES``: what a hook printed, or what AWS says of a refusal, can be long."""
+    if not isinstance(value, str) or len(value) * LONGEST_ESCAPE <= TEXT_BYTES:
+        return value
+    sizes = list(accumulate(len(json.dumps(character)) - len('""') for character in value))
+    return value if sizes[-1] <= TEXT_BYTES else f"{value[: bisect_right(sizes, TEXT_BYTES)]}..."
 
 
 @dataclass(slots=True)
