@@ -57,13 +57,14 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 
 clean:  ## Stop the sandbox and remove everything that was made here
 	@if [ -x $(BIN)/python ]; then for run in "" /demo /demo/gameday /gameday; do python -m sandbox stop --directory .sandbox$$run; done; fi
-	rm -rf .venv .venv-sandbox .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sandbox .venv-node .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again
 	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o layers/responder/requirements.txt requirements/layer.in
 	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/dev.txt requirements/dev.in
+	cd requirements/node && npm update --package-lock-only --omit-lockfile-registry-resolved
 
-setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other targets do it by themselves)
+setup: .venv/ready .venv-sandbox/ready .venv-node/ready  ## Install what is needed (the other targets do it by themselves)
 
 .venv/ready: requirements/dev.txt layers/responder/requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
@@ -80,4 +81,12 @@ setup: .venv/ready .venv-sandbox/ready  ## Install what is needed (the other tar
 	@.venv-sandbox/bin/python -m pip install --quiet -r sandbox/requirements.txt
 	@.venv-sandbox/bin/python -m pip install --quiet --no-build-isolation --no-deps -e sandbox/emulator
 	@.venv-sandbox/bin/python -m spot_sandbox.catalogue .venv-sandbox/catalogue
+	@touch $@
+
+# Node.js is not needed but for one check of the state machines, which is skipped, with the reason, where it is missing.
+.venv-node/ready: requirements/node/package.json requirements/node/package-lock.json
+	@mkdir -p .venv-node
+	@cp requirements/node/*.json .venv-node
+	@if command -v npm >/dev/null; then npm ci --prefix .venv-node --silent --no-audit --no-fund \
+		|| echo "warning: npm could not install asl-validator; the check that needs it is skipped" >&2; fi
 	@touch $@

@@ -148,7 +148,7 @@ class Execution:
             item = self.item()
             if item.get("attempt") == number and "token" in item:
                 return item
-            assert not self._ended(), f"ended before attempt {number}: {self._ended()}"
+            assert not (ended := self._ended()), f"ended before attempt {number}: {ended}"
             return {}
 
         return wait_for(look, DEADLINE, f"attempt {number} of {self.job_id}", pause=PAUSE)
@@ -172,9 +172,7 @@ class Execution:
         """Wait until it ends, remember which ways it took, and return how it ended."""
         found = wait_for(self._ended, DEADLINE, f"the end of {self.name}", pause=PAUSE)
         self.stage.ways.setdefault(self.definition, set()).update(taken(definition(self.definition, self.stage.values), self.history))
-        (details,) = [value for key, value in found.items() if key.endswith("EventDetails")] or [{}]
-        status = found["type"].removeprefix("Execution").upper()
-        return Ended(status, details.get("error"), details.get("cause", ""), json.loads(details.get("output", "null")))
+        return Ended(found["status"], found.get("error"), found.get("cause", ""), json.loads(found.get("output", "null")))
 
     def entered(self) -> list[str]:
         """Return the states that were entered so far, in order."""
@@ -195,9 +193,9 @@ class Execution:
         return events
 
     def _ended(self) -> dict[str, Any]:
-        """Return the event of the execution's end."""
-        ends = [event for event in self._events()[-1:] if event["type"].startswith("Execution") and event["type"] != "ExecutionStarted"]
-        return ends[0] if ends else {}
+        """Return how it ended; nothing as long as it runs."""
+        found: dict[str, Any] = self.stage.client("stepfunctions").describe_execution(executionArn=self.arn)
+        return found if found["status"] != "RUNNING" else {}
 
 
 def create_table(dynamodb: Any) -> None:
@@ -237,7 +235,7 @@ def usual_values(template: str = "lt-0123456789abcdef0", subnets: str = "subnet-
         "RetentionDays": 30,
         "HeartbeatSeconds": 60,
         "TimeoutMinutes": 10080,
-        "RoundsPerExecution": 600,
+        "RoundsPerExecution": 400,
     }
 
 

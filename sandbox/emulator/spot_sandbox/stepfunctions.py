@@ -6,23 +6,40 @@ marks as it is, so that one with a quotation mark in it breaks the expression, o
 
 Wait states and the intervals between retries are multiplied by the time scale. Time-outs and heartbeats are not: what
 they wait for runs in its own time.
+
+A definition is parsed once, not again with each execution: ANTLR takes half a second of CPU for one of forty states.
 """
 
+import functools
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
+import botocore.session
+from botocore.exceptions import ClientError
 from jsonata import Jsonata
+from localstack.services.stepfunctions.asl.component.common.error_name.custom_error_name import CustomErrorName
+from localstack.services.stepfunctions.asl.component.common.error_name.failure_event import FailureEvent
 from localstack.services.stepfunctions.asl.component.common.retry import retrier_decl
 from localstack.services.stepfunctions.asl.component.common.string import string_expression
+from localstack.services.stepfunctions.asl.component.eval_component import EvalComponent
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service import (
     state_task_service_aws_sdk,
+)
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service.state_task_service_dynamodb import (
+    StateTaskServiceDynamoDB,
+)
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service.state_task_service_sfn import (
+    StateTaskServiceSfn,
 )
 from localstack.services.stepfunctions.asl.component.state.state_wait.wait_function.wait_function import WaitFunction
 from localstack.services.stepfunctions.asl.eval import states, variable_store
 from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.jsonata import jsonata as localstack_jsonata
 from localstack.services.stepfunctions.asl.jsonata import validations
+from localstack.services.stepfunctions.asl.parse.asl_parser import AmazonStateLanguageParser, ParserRuleContext
+from localstack.services.stepfunctions.asl.parse.preprocessor import Preprocessor
 
 from spot_sandbox import task_tokens
 from spot_sandbox.settings import settings
@@ -39,6 +56,11 @@ ERROR_NAMES = {
     "ssm": "Ssm",
 }
 """How the errors of an AWS SDK integration begin: ``Ec2.Ec2Exception``, ``Ssm.ParameterNotFoundException``."""
+UNNAMED_ERRORS = {
+    "dynamodb": (StateTaskServiceDynamoDB, "DynamoDB.AmazonDynamoDBException"),
+    "stepfunctions": (StateTaskServiceSfn, "StepFunctions.AWSStepFunctionsException"),
+}
+"""What an optimized integration calls an error that is not in its service's model; LocalStack names it by the service's code."""
 
 
 def install() -> None:
@@ -51,7 +73,38 @@ def install() -> None:
     state_task_service_aws_sdk._SERVICE_ERROR_NAMES.update(ERROR_NAMES)  # noqa: SLF001 - as above
     WaitFunction._wait_interval = _wait  # noqa: SLF001 - as above
     retrier_decl.time = _ScaledTime
+    AmazonStateLanguageParser.parse = staticmethod(_parse)
     task_tokens.install()
+    for service, (integration, general) in UNNAMED_ERRORS.items():
+        integration._from_error = _named(integration._from_error, service, general)  # noqa: SLF001 - as above
+
+
+def _named(from_error: Callable[..., FailureEvent], service: str, general: str) -> Callable[..., FailureEvent]:
+    """Give errors that the service's model does not name the general name; the service's own code stays in the cause."""
+    modelled = {shape.name for shape in botocore.session.get_session().get_service_model(service).error_shapes}
+
+    def from_error_with_aws_name(self: Any, env: Environment, ex: Exception) -> FailureEvent:
+        event = from_error(self, env, ex)
+        if isinstance(ex, ClientError) and ex.response["Error"]["Code"] not in modelled:
+            event.error_name = CustomErrorName(general)
+            event.event_details["taskFailedEventDetails"]["error"] = general
+        return event
+
+    return from_error_with_aws_name
+
+
+_parse_anew = AmazonStateLanguageParser.parse
+
+
+@functools.lru_cache(maxsize=64)
+def _tree(definition: str) -> ParserRuleContext:
+    return _parse_anew(definition)[1]
+
+
+def _parse(definition: str) -> tuple[EvalComponent, ParserRuleContext]:
+    """Each execution has components of its own, which may keep something; the tree that they are made from does not change."""
+    tree = _tree(definition)
+    return Preprocessor().visit(tree), tree
 
 
 def evaluate(expression: str) -> Any:
