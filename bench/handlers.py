@@ -147,10 +147,10 @@ def as_json(function: str, start: Cold, invocations: Sequence[Warm]) -> dict[str
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a table: figures to the right, words to the left."""
+    """Return a head and rows as a table: columns that begin with a figure to the right, words to the left."""
     columns = range(len(rows[0]))
     widths = [max(len(row[column]) for row in rows) for column in columns]
-    is_figure = [rows[-1][column].replace(",", "").replace(".", "").isdecimal() for column in columns]
+    is_figure = [rows[1][column].replace(",", "").replace(".", "").isdecimal() for column in columns]
     cells = ([row[at].rjust(widths[at]) if is_figure[at] else row[at].ljust(widths[at]) for at in columns] for row in rows)
     return "\n".join("  ".join(line).rstrip() for line in cells)
 
