@@ -14,7 +14,7 @@ from spot_responder.domain.events import InstanceEnded
 from spot_responder.domain.notices import Action, Notice
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Answer, Closing, NoticesTable, Record
-from tests.examples import ACCOUNT, NOW, REGION, instance, notice, rebalance
+from tests.examples import ACCOUNT, NOW, REGION, attempt, instance, notice, rebalance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +149,22 @@ class AnswerCases:
         assert table.answer([Answer(subject, NOW, instance(), command_id="command-1")]) == {subject.key: True}
         assert record(table, subject) == Record(subject, command_id="command-1")
         assert record(table, subject).is_answered
+
+    def test_the_attempt_to_be_replaced_is_noted(self, table: NoticesTable) -> None:
+        """A notice of a job's instance names the attempt, so that a redelivery can make sure that the job was told."""
+        (subject,) = recorded(table, fresh())
+        of = replace(attempt(2), instance_id=subject.instance_id)
+        table.answer([Answer(subject, NOW, instance(), command_id="command-1", replaces=of)])
+        assert record(table, subject) == Record(subject, command_id="command-1", replaces=of)
+
+    def test_who_closed_a_notice_is_known(self, table: NoticesTable) -> None:
+        """A notice closed by its answer bears nobody's name, and is answered; one that another invocation closed is not."""
+        answered, closed = recorded(table, fresh(), fresh())
+        table.answer([Answer(answered, NOW, outcome=Outcome.LATE, reason="late")])
+        table.close(closed.key, closing())
+        assert record(table, answered).closing == Closing(Outcome.LATE, "late", NOW, "")
+        assert record(table, closed).closing == closing()
+        assert [record(table, one).is_answered for one in (answered, closed)] == [True, False]
 
     def test_an_outcome_is_noted(self, table: NoticesTable) -> None:
         """A notice that is closed by its answer has the outcome, and is answered."""

@@ -13,7 +13,7 @@ from spot_responder.domain.errors import CallFailed, InstancesRefused, Refused, 
 from spot_responder.domain.jobs import Told
 from spot_responder.domain.notices import timestamp
 from spot_responder.domain.plans import Outcome
-from spot_responder.use_cases.ports import Invocation, NotWritten, Record
+from spot_responder.use_cases.ports import Closing, Invocation, NotWritten, Record
 from tests.examples import NOW, seconds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.lines import Happened, Line
     from spot_responder.domain.notices import Notice, NoticeKey
-    from spot_responder.use_cases.ports import Answer, Closing, Written
+    from spot_responder.use_cases.ports import Answer, Written
 
 THROTTLED = Unavailable("ec2:Any: RequestLimitExceeded: Request limit exceeded.")
 
@@ -99,14 +99,17 @@ class Row:
     instance: Instance | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    closed_at: datetime = NOW
     closed_by: str = ""
+    replaces: Attempt | None = None
     gone_at: str | None = None
     gone_by: str | None = None
 
     @property
     def record(self) -> Record:
         """The item as the use cases see it."""
-        return Record(self.notice, self.command_id, self.outcome, self.gone_by)
+        closing = Closing(self.outcome, self.reason, self.closed_at, self.closed_by) if self.outcome else None
+        return Record(self.notice, self.command_id, self.outcome, self.gone_by, self.replaces, closing)
 
 
 @dataclass(slots=True)
@@ -165,8 +168,9 @@ class FakeNoticesTable:
             return False
         row.instance = answer.instance or row.instance
         row.command_id = answer.command_id or row.command_id
+        row.replaces = answer.replaces or row.replaces
         if answer.outcome is not None:
-            row.outcome, row.reason = answer.outcome, answer.reason
+            row.outcome, row.reason, row.closed_at = answer.outcome, answer.reason, answer.at
         return True
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
@@ -177,7 +181,7 @@ class FakeNoticesTable:
             return False
         guesses = (Outcome.MISSED, Outcome.FAILED) if closing.outcome is Outcome.SAVED else ()
         if row.outcome is None or row.outcome in guesses:
-            row.outcome, row.reason, row.closed_by = closing.outcome, closing.reason, closing.by
+            row.outcome, row.reason, row.closed_at, row.closed_by = closing.outcome, closing.reason, closing.at, closing.by
         return row.closed_by == closing.by
 
     def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:

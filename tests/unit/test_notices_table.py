@@ -17,7 +17,7 @@ from spot_responder.domain.events import InstanceEnded
 from spot_responder.domain.notices import Action, Notice
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Answer, Closing, NotWritten, Record
-from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, instance, instance_id, notice, rebalance
+from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, attempt, instance, instance_id, notice, rebalance
 from tests.fakes.aws import json_error, ok
 from tests.strategies import JSON, MOMENTS, WORDS
 
@@ -146,6 +146,36 @@ def test_the_statement_of_an_outcome(table: DynamoNoticesTable, aws: AwsOverHttp
     assert sets == 'UPDATE "notices" SET "outcome"=? SET "reason"=? SET "closed_at"=?'
     assert where == '"account_region"=? AND "notice_id"=? AND "outcome" IS MISSING'
     assert statement["Parameters"][1] == {"S": "it's gone; DROP TABLE"}
+
+
+def test_the_attempt_to_be_replaced_is_on_the_item(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """An answer that concerns a job names job and attempt, and a record has them back: whether the job was told, the next delivery makes sure."""
+    aws.always(ANSWER, ok(Responses=[{}]))
+    table.answer([Answer(notice(), NOW, command_id="c", replaces=attempt(3))])
+    (statement,) = aws.calls[0].parameters["Statements"]
+    assert 'SET "job_id"=? SET "attempt"=?' in statement["Statement"]
+    assert [value["S"] for value in statement["Parameters"]][2:4] == ["job-1", "3"]
+    aws.always(READ, ok(Responses={"notices": [item(notice(), command_id="c", job_id="job-1", attempt="3")]}))
+    assert table.read([notice().key])[notice().key].replaces == attempt(3)
+
+
+@pytest.mark.parametrize(
+    ("there", "is_ours"),
+    [
+        ({}, True),
+        ({"outcome": "missed"}, False),
+        ({"reason": "another"}, False),
+        ({"closed_at": "2026-11-22T10:00:09Z"}, False),
+        ({"closed_by": "an invocation of record_instance_state"}, False),
+    ],
+)
+def test_a_lost_answer_to_our_own_closing(table: DynamoNoticesTable, aws: AwsOverHttp, there: dict[str, str], *, is_ours: bool) -> None:
+    """If the connection broke after the write, botocore's second try meets our own outcome: the item shows that it is ours, and it is told."""
+    shown = {"outcome": "vanished", "reason": "gone", "closed_at": "2026-11-22T10:00:03Z"} | there
+    error = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed", "Item": item(notice(), **shown)}
+    aws.always(ANSWER, ok(Responses=[{"Error": error}]))
+    assert table.answer([Answer(notice(), NOW, outcome=Outcome.VANISHED, reason="gone")]) == {notice().key: is_ours}
+    assert aws.calls[0].parameters["Statements"][0]["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
 
 def test_each_answer_has_its_own_result(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:

@@ -13,6 +13,7 @@ from spot_responder.domain.errors import InvalidInput, Refused, Unavailable
 from spot_responder.domain.lines import Happened
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.domain.plans import Outcome
+from spot_responder.use_cases.ports import Record
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from tests.examples import LOG_ONLY, NOW, POLICY, REPLACE, attempt, instance, instance_id, notice, rebalance, seconds, worker
 from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
@@ -123,7 +124,7 @@ def test_an_empty_batch_makes_no_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [Row(notice(), command_id="c"), Row(notice(), outcome=Outcome.LATE), Row(notice(), command_id="c", outcome=Outcome.SAVED)]
+    "row", [Row(notice(), command_id="c"), Row(notice(), command_id="c", outcome=Outcome.SAVED, closed_by="an invocation of record_checkpoint")]
 )
 def test_what_is_answered_is_skipped(row: Row) -> None:
     """A redelivered record whose item was answered is not described, asked or told again."""
@@ -131,6 +132,26 @@ def test_what_is_answered_is_skipped(row: Row) -> None:
     world.notices.put(row)
     assert world.respond(notice()) == set()
     assert (world.fleet.calls, world.commands.tries, world.story.lines) == ([], 0, [])
+
+
+def test_what_was_closed_is_told_again() -> None:
+    """A redelivered record that was closed here is told as it was closed then: the invocation that did it may have been stopped before its line."""
+    world = world_with(notice(age=130))
+    world.respond(notice(age=130))
+    world.clock.sleep(60)
+    world.respond(notice(age=130))
+    first, second = world.story.lines
+    assert (first.outcome, first) == (Outcome.LATE, second)
+    assert (world.fleet.calls, world.commands.tries) == ([], 0)
+
+
+def test_a_result_that_came_first_is_no_answer() -> None:
+    """If the function was stopped after the command and its result came before the redelivery, asking and telling are made up for."""
+    world = jobs_world(notice())
+    world.notices.put(Row(notice(), outcome=Outcome.SAVED, closed_by="an invocation of record_checkpoint"))
+    assert world.respond(notice()) == set()
+    assert world.story.events == [Happened.CHECKPOINT_ASKED, Happened.REPLACEMENT_ASKED]
+    assert world.notices.of(notice()).record == Record(notice(), "command-1", Outcome.SAVED, replaces=attempt(of_job=f"job-{instance_id()}"))
 
 
 def test_a_redelivered_batch_does_only_what_is_left() -> None:
@@ -452,9 +473,21 @@ def test_telling_jobs_ends_in_time(age: float, time: float, until: float) -> Non
     assert 0 < sum(world.clock.slept) < until
 
 
-def test_a_redelivered_notice_moves_no_job_twice() -> None:
-    """A record whose item says that it was answered tells its job nothing more."""
+@pytest.mark.parametrize("is_managed", [True, False])
+def test_a_redelivered_notice_tells_its_job_again(is_managed: bool) -> None:  # noqa: FBT001  # asked, or not to be asked
+    """Whether the job was told, the item does not say, only which attempt it is: the job is told again, which it takes once."""
     world = jobs_world(notice())
+    world.commands.unmanaged |= {} if is_managed else {instance_id(): "offline"}
     for _ in range(2):
         world.respond(notice())
+    assert (len(world.jobs.calls), len(world.jobs.told)) == (2, 1)
+    assert (len(world.fleet.calls), len(world.commands.asked)) == (1, int(is_managed))
+
+
+def test_a_late_redelivery_tells_no_job() -> None:
+    """After its deadline a notice is nobody's concern: the instance's end has told the job."""
+    world = jobs_world(notice())
+    world.respond(notice())
+    world.clock.sleep(120)
+    world.respond(notice())
     assert len(world.jobs.calls) == 1

@@ -19,9 +19,10 @@ from botocore.exceptions import ClientError
 from spot_responder.adapters.clients import THROTTLED, calling, error_code
 from spot_responder.domain.errors import CallFailed, ConfigurationError, InvalidInput, Unavailable
 from spot_responder.domain.events import ACCOUNT, EVENT_ID, INSTANCE_ID, REGION, parse_time
+from spot_responder.domain.jobs import Attempt
 from spot_responder.domain.notices import Action, Notice, NoticeKey, NoticeKind, timestamp
 from spot_responder.domain.plans import Outcome
-from spot_responder.use_cases.ports import NotWritten, Record
+from spot_responder.use_cases.ports import Closing, NotWritten, Record
 
 if TYPE_CHECKING:
     import re
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import BatchStatementRequestTypeDef, BatchStatementResponseTypeDef, KeysAndAttributesTypeDef
 
     from spot_responder.domain.events import InstanceEnded
-    from spot_responder.use_cases.ports import Answer, Closing, Written
+    from spot_responder.use_cases.ports import Answer, Written
 
 KEYS_PER_READ = 100
 STATEMENTS_PER_CALL = 25
@@ -94,7 +95,7 @@ class DynamoNoticesTable:
         except CallFailed as error:
             failed = NotWritten(str(error), for_good=not isinstance(error, Unavailable))
             return dict.fromkeys((answer.notice.key for answer in answers), failed)
-        return {answer.notice.key: _written(response) for answer, response in zip(answers, result["Responses"], strict=True)}
+        return {answer.notice.key: _written(answer, response) for answer, response in zip(answers, result["Responses"], strict=True)}
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
         """Write the outcome unless there is one; that a checkpoint was saved also stands against an earlier guess that it was not."""
@@ -131,14 +132,20 @@ class DynamoNoticesTable:
         if answer.command_id is not None:
             values |= {"command_id": answer.command_id, "asked_at": timestamp(answer.at)}
         if answer.outcome is not None:
-            values |= {"outcome": answer.outcome, "reason": answer.reason, "closed_at": timestamp(answer.at)}
+            values |= _closing_texts(answer)
+        if answer.replaces is not None:
+            values |= {"job_id": answer.replaces.job_id, "attempt": str(answer.replaces.number)}
         # In quotation marks, because some names (zone) are reserved words.
         sets = " ".join(f'SET "{name}"=?' for name in values)
         open_only = 'AND "outcome" IS MISSING' if answer.outcome is not None else ""
         statement = f'UPDATE "{self.name}" {sets} WHERE "account_region"=? AND "notice_id"=? {open_only}'
         key = answer.notice.key
         parameters = [*values.values(), key.account_region, key.notice_id]
-        return {"Statement": statement.strip(), "Parameters": [{"S": value} for value in parameters]}
+        return {
+            "Statement": statement.strip(),
+            "Parameters": [{"S": value} for value in parameters],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
     @contextmanager
     def _calling(self, operation: str) -> Iterator[None]:
@@ -214,8 +221,24 @@ def _records(items: Iterable[Item]) -> Iterator[Record]:
 
 
 def _record(item: Item) -> Record:
-    outcome = _text(item, "outcome")
-    return Record(from_item(item), _text(item, "command_id"), Outcome(outcome) if outcome else None, _text(item, "gone_by"))
+    notice = from_item(item)
+    closing = _closing(item, notice)
+    job_id, number = _text(item, "job_id"), _text(item, "attempt")
+    replaces = Attempt(job_id, int(number), notice.instance_id) if job_id and number else None
+    return Record(notice, _text(item, "command_id"), closing.outcome if closing else None, _text(item, "gone_by"), replaces, closing)
+
+
+def _closing(item: Item, notice: Notice) -> Closing | None:
+    outcome, closed_at = _text(item, "outcome"), _text(item, "closed_at")
+    if not outcome:
+        return None
+    at = parse_time(closed_at, "closed_at", LATEST_TIME) if closed_at else notice.time
+    return Closing(Outcome(outcome), _text(item, "reason") or "", at, _text(item, "closed_by") or "")
+
+
+def _closing_texts(answer: Answer) -> dict[str, str]:
+    """Return what an answer that closes its notice writes of that."""
+    return {"outcome": answer.outcome or "", "reason": answer.reason, "closed_at": timestamp(answer.at)}
 
 
 def _text(item: Item, name: str) -> str | None:
@@ -256,12 +279,13 @@ def _update(key: NoticeKey, values: Mapping[str, Mapping[str, str]]) -> dict[str
     }
 
 
-def _written(response: BatchStatementResponseTypeDef) -> Written:
-    """Return what became of one statement of a batch."""
+def _written(answer: Answer, response: BatchStatementResponseTypeDef) -> Written:
+    """Return what became of one statement of a batch. Where its first try was carried out and only the answer lost, the item shows it."""
     error = response.get("Error")
     if error is None:
         return True
     code = error.get("Code", "Unknown")
     if code in REFUSED_CONDITION:
-        return False
+        there = error.get("Item", {})
+        return "closed_by" not in there and all(_text(there, name) == text for name, text in _closing_texts(answer).items())
     return NotWritten(f"dynamodb:BatchExecuteStatement: {code}: {error.get('Message', '')}", for_good=code not in THROTTLED)

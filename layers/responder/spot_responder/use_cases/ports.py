@@ -5,7 +5,7 @@ Every port may raise ``Unavailable`` (try again while there is time), ``Refused`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,23 +21,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """The outcome of a notice; ``by`` names the invocation, so that its own retry is not taken for a second one.
+
+    It is empty where ``respond_to_notices`` closed the notice: the stream's retries are invocations of their own.
+    """
+
+    outcome: Outcome
+    reason: str
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """A notice as the table has it: what was done about it so far; ``gone_by`` names the invocation that noted the instance's end."""
+    """A notice as the table has it: what was done about it so far; ``gone_by`` names the invocation that noted the instance's end.
+
+    ``replaces`` is the attempt whose job was to be told; whether it was, the item does not say.
+    """
 
     notice: Notice
     command_id: str | None = None
     outcome: Outcome | None = None
     gone_by: str | None = None
+    replaces: Attempt | None = None
+    closing: Closing | None = field(default=None, compare=False)
 
     @property
     def is_answered(self) -> bool:
-        """Whether a redelivered stream record of this notice has nothing left to do."""
-        return self.command_id is not None or self.outcome is not None
+        """Whether ``respond_to_notices`` wrote down what it did: a result that came before that is none of its doing."""
+        return self.command_id is not None or (self.outcome is not None and not (self.closing and self.closing.by))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was done about a notice: asked (``command_id``), or closed (``outcome``)."""
+    """What was done about a notice: asked (``command_id``), or closed (``outcome``); and which attempt's job is to be told, if any."""
 
     notice: Notice
     at: datetime
@@ -45,16 +63,7 @@ class Answer:
     command_id: str | None = None
     outcome: Outcome | None = None
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """The outcome of a notice; ``by`` names the invocation, so that its own retry is not taken for a second one."""
-
-    outcome: Outcome
-    reason: str
-    at: datetime
-    by: str
+    replaces: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)

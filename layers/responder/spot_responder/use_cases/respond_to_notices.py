@@ -1,8 +1,9 @@
 """The notices that came together are answered together: one describe, one command for many instances.
 
 In come the stream records of new items; out go commands, each notice's answer in the table, and a line for each. A
-record whose item says that it is answered is skipped, so that a redelivered batch does nothing twice. What could not be
-finished in this invocation is handed back to the stream.
+record whose item says that it is answered is not answered again, so that a redelivered batch asks nobody twice; but what
+comes after the writing, a line or the word to a job, an invocation that was stopped may have left undone: that is done
+again. What could not be finished in this invocation is handed back to the stream.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.notices import Notice, NoticeKey
     from spot_responder.domain.plans import Policy
-    from spot_responder.use_cases.ports import Clock, Commands, Fleet, Jobs, NoticesTable, Story
+    from spot_responder.use_cases.ports import Clock, Commands, Fleet, Jobs, NoticesTable, Record, Story
 
 type Instances = Mapping[str, Instance]
 
@@ -58,15 +59,18 @@ class RespondToNotices:
         """Answer a batch before ``until``, the end of this invocation; return the notices to be delivered again."""
         arrived = self._valid(batch)
         records = keep_trying(lambda: self.notices.read(arrived.keys()), until, self.clock)
-        todo = [notice for key, notice in arrived.items() if key not in records or not records[key].is_answered]
+        answered = {key: record for key, record in records.items() if record.is_answered}
+        self._tell_again(answered.values())
+        todo = [notice for key, notice in arrived.items() if key not in answered]
         began = self.clock.now()
+        untold = [Plan(record.notice, "asked before", replaces=record.replaces) for record in answered.values() if not record.notice.is_late(began)]
         try:
             instances = self._describe(todo, began, until)
         except CallFailed as error:
-            return self._give_up(todo, error, began, until)
+            return self._give_up(todo, untold, error, began, until)
         now = self.clock.now()
         plans = supersede(decide(notice, instances.get(notice.instance_id), self.policy, now) for notice in todo)
-        return self._carry_out(plans, instances, until)
+        return self._carry_out(plans, untold, instances, until)
 
     def _valid(self, batch: Iterable[Notice | InvalidInput]) -> dict[NoticeKey, Notice]:
         valid: dict[NoticeKey, Notice] = {}
@@ -77,6 +81,13 @@ class RespondToNotices:
                 valid[item.key] = item
         return valid
 
+    def _tell_again(self, answered: Iterable[Record]) -> None:
+        """Tell of the notices that were closed before: whoever did may have been stopped before the line. Rather twice than never."""
+        for record in answered:
+            closing = record.closing
+            if closing is not None and not closing.by:
+                self.story.tell(lines.notice_closed(record.notice, closing.outcome, closing.reason, closing.at))
+
     def _describe(self, todo: Sequence[Notice], now: datetime, until: datetime) -> Instances:
         wanted = [notice for notice in todo if needs_describing(notice, now)]
         if not wanted:
@@ -85,7 +96,7 @@ class RespondToNotices:
         instance_ids = {notice.instance_id for notice in wanted}
         return keep_trying(lambda: self.fleet.describe(instance_ids), min(last_deadline, until), self.clock)
 
-    def _give_up(self, todo: Sequence[Notice], error: CallFailed, began: datetime, until: datetime) -> set[NoticeKey]:
+    def _give_up(self, todo: Sequence[Notice], untold: Sequence[Plan], error: CallFailed, began: datetime, until: datetime) -> set[NoticeKey]:
         """EC2 did not say what these instances are: what has time left after this invocation goes back to the stream, the rest failed."""
         again = {notice.key for notice in todo if isinstance(error, Unavailable) and notice.deadline > until}
         plans = [
@@ -93,27 +104,28 @@ class RespondToNotices:
             for notice in todo
             if notice.key not in again
         ]
-        return again | self._carry_out(plans, {}, until)
+        return again | self._carry_out(plans, untold, {}, until)
 
-    def _carry_out(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
-        """Do the asking first: a table that is slow to write holds up no checkpoint."""
+    def _carry_out(self, plans: Sequence[Plan], untold: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
+        """Do the asking first: a table that is slow to write holds up no checkpoint. ``untold`` were asked before, their jobs perhaps not told."""
         put_off: set[NoticeKey] = set()
+        plan_of = {plan.notice.key: plan for plan in plans}
         unwritten: list[Unwritten] = []
         ask = AskCheckpoints(self.commands, self.clock, until)
         for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
             match result:
                 case Asked(notices, command_id):
-                    unwritten += self._note_asked(notices, command_id, instances, until)
+                    unwritten += self._note_asked([plan_of[notice.key] for notice in notices], command_id, instances, until)
                 case NotAsked(notice, reason):
-                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED)], instances, until)
+                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces)], instances, until)
                 case PutOff(notices):
                     put_off |= {notice.key for notice in notices}
-        self._replace([plan for plan in plans if plan.is_checkpoint], until)
+        self._replace([*(plan for plan in plans if plan.is_checkpoint), *untold], until)
         unwritten += self._close([plan for plan in plans if not plan.is_checkpoint], instances, until)
         return put_off | self._insist(unwritten, until)
 
     def _replace(self, plans: Sequence[Plan], until: datetime) -> None:
-        """Let the jobs go on elsewhere. Should we crash before, the agent, which hears of the notice too, does the same."""
+        """Let the jobs go on elsewhere. Should we crash before, the items name the attempts, and the next delivery does it."""
         waiting = {plan.replaces: plan.notice for plan in plans if plan.replaces is not None}
         for pause in pauses():
             if not waiting:
@@ -135,17 +147,20 @@ class RespondToNotices:
     def _close(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> list[Unwritten]:
         now = self.clock.now()
         return self._write(
-            [Answer(plan.notice, now, instances.get(plan.notice.instance_id), outcome=plan.outcome, reason=plan.reason) for plan in plans],
+            [
+                Answer(plan.notice, now, instances.get(plan.notice.instance_id), outcome=plan.outcome, reason=plan.reason, replaces=plan.replaces)
+                for plan in plans
+            ],
             until,
         )
 
-    def _note_asked(self, notices: Sequence[Notice], command_id: str, instances: Instances, until: datetime) -> list[Unwritten]:
+    def _note_asked(self, plans: Sequence[Plan], command_id: str, instances: Instances, until: datetime) -> list[Unwritten]:
         """Tell first: should we crash before the write, the command is sent again, and that is told again."""
         now = self.clock.now()
-        for notice in notices:
-            self.story.tell(lines.checkpoint_asked(notice, command_id, now))
+        for plan in plans:
+            self.story.tell(lines.checkpoint_asked(plan.notice, command_id, now))
         return self._write(
-            [Answer(notice, now, instances.get(notice.instance_id), command_id=command_id) for notice in notices],
+            [Answer(plan.notice, now, instances.get(plan.notice.instance_id), command_id=command_id, replaces=plan.replaces) for plan in plans],
             until,
         )
 
