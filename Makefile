@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: jobs help setup demo gameday test unit check fix bench build deploy clean lock sandbox
+.PHONY: jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -23,6 +23,10 @@ EXPERIMENT ?= interrupt
 TIME_SCALE ?= 0.1
 gameday: setup  ## Interrupt the job and judge the hypothesis (EXPERIMENT=interrupt|terminate, TIME_SCALE=0.1)
 	@python -m sandbox gameday $(EXPERIMENT) --time-scale $(TIME_SCALE)
+
+STACK ?= spot-responder
+replay: .venv/ready  ## After an outage: give its notices and dead letters again (STACK=, FROM=2026-11-22T09:00Z, TO=)
+	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 # The job's own end-to-end tests come in when they are quick and steady enough for every run.
 test: setup  ## Run every test but those of `make jobs`
