@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sandbox.environment import Run, emulator_environment
@@ -86,6 +86,22 @@ def start(directory: Path, *, port: int, time_scale: float, boot_seconds: float)
             stop(directory)
             raise
     return state
+
+
+def change_time_scale(directory: Path, time_scale: float) -> State:
+    """Let the time of the sandbox in `directory` run at another pace from now on; return its state."""
+    state = running(directory)
+    if state is None:
+        raise SandboxError(f"No sandbox runs in {directory}.")
+    body = json.dumps({"time_scale": time_scale}).encode()
+    request = urllib.request.Request(f"{state.endpoint}/_sandbox/settings", body, {"Content-Type": "application/json"})  # noqa: S310  our own address
+    try:
+        with _opener().open(request, timeout=30):
+            changed = replace(state, time_scale=time_scale)
+    except urllib.error.HTTPError as error:
+        raise SandboxError(f"The sandbox refused the time scale {time_scale:g}: {error.read().decode(errors='replace')}") from error
+    _state_file(directory).write_text(json.dumps(asdict(changed)))
+    return changed
 
 
 def stop(directory: Path) -> bool:
@@ -188,13 +204,16 @@ def _progress() -> None:
 
 
 def _answers(endpoint: str, path: str) -> bool:
-    # No proxy: the environment's would be asked for 127.0.0.1 too.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(endpoint + path, timeout=5):
+        with _opener().open(endpoint + path, timeout=5):
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # No proxy: the environment's would be asked for 127.0.0.1 too.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _has_ended(pid: int) -> bool:

@@ -62,12 +62,12 @@ class Remote:
         self.control("ec2/forget", {"instanceIds": list(instance_ids)})
 
     def fail(self, service: str, operation: str, code: str, **how: Any) -> None:
-        """Let calls of an operation fail with AWS's `code`; `how` is ``count=3`` or ``rate=0.5``."""
+        """Let calls of an operation fail with AWS's `code`; `how` is ``count=3`` or ``rate=0.5``, ``session`` an instance's id."""
         self.control("faults", {"service": service, "operation": operation, "code": code, **how})
 
-    def mend(self) -> None:
-        """Let everything work again."""
-        self._request("DELETE", "faults")
+    def mend(self, session: str | None = None) -> None:
+        """Let everything work again, or only what was made to fail for one instance."""
+        self._request("DELETE", f"faults?session={session}" if session else "faults")
 
     def calls(self, since: float = 0) -> list[Call]:
         """Return the API calls since a time (epoch seconds), in their order."""

@@ -27,6 +27,14 @@ def test_only_its_operation() -> None:
     assert read({"service": "ec2", "code": "X"}).strikes("ec2", "RunInstances", now=0, chance=0)
 
 
+def test_only_its_session() -> None:
+    """With a session only the calls of that instance are struck, and counted."""
+    fault = read(DESCRIBE | {"session": "i-1", "count": 1})
+    assert not fault.strikes("ec2", "DescribeInstances", now=0, chance=0, session="i-2")
+    assert not fault.strikes("ec2", "DescribeInstances", now=0, chance=0)
+    assert fault.strikes("ec2", "DescribeInstances", now=0, chance=0, session="i-1")
+
+
 def test_rate() -> None:
     """With a rate the random number decides."""
     fault = read(DESCRIBE | {"rate": 0.5})

@@ -47,6 +47,11 @@ def test_a_life_from_start_to_stop(tmp_path: Path) -> None:
         assert again.returncode == 1
         assert "already running" in again.stderr
 
+        control.change_time_scale(tmp_path, 0.25)
+        assert "time scale 0.25" in sandbox_command(tmp_path, "status").stdout
+        with pytest.raises(SandboxError, match="refused"):
+            control.change_time_scale(tmp_path, -1)
+
         exports = sandbox_command(tmp_path, "env").stdout
         assert f"export AWS_ENDPOINT_URL={endpoint}" in exports
         assert "unset AWS_PROFILE" in exports

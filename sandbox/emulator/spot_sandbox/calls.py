@@ -28,11 +28,15 @@ _ERROR_STATUS = 400
 
 @dataclass(frozen=True)
 class Session:
-    """Whom an access key stands for: a role, the AWS service that assumed it, if one did, and for Lambda the function."""
+    """Whom an access key stands for: a role, the AWS service that assumed it, if one did, and for Lambda the function.
+
+    `name` is the session's: for an instance's role its id.
+    """
 
     principal: str
     service: str | None = None
     function: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class CallLog:
             return
         service = (context.internal_request_params or {}).get("service_principal")
         function = request["RoleSessionName"] if service == "lambda" else None
-        session = Session(request["RoleArn"], service, function)
+        session = Session(request["RoleArn"], service, function, request["RoleSessionName"])
         with self._lock:
             self._sessions[credentials["AccessKeyId"]] = session
             if len(self._sessions) > _KEPT_SESSIONS:

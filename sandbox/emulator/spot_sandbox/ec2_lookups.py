@@ -26,6 +26,7 @@ class Lookups:
         self.account = account
         self.region = region
         self._backend: EC2Backend = ec2_backends[account][region]
+        self._profiles: dict[str, tuple[Json, str | None]] = {}
 
     def subnet(self, subnet_id: str | None, zone: str | None) -> Subnet:
         """Return the subnet of that id, else the default one of `zone` or of any zone; raise ApiError without one."""
@@ -97,6 +98,11 @@ class Lookups:
         if not reference:
             return None, None
         name = reference.get("Name") or reference["Arn"].rpartition("/")[2]
+        if name not in self._profiles:  # a fleet asks once for each of its pools
+            self._profiles[name] = self._profile(name)
+        return self._profiles[name]
+
+    def _profile(self, name: str) -> tuple[Json, str | None]:
         iam = connect_to(aws_access_key_id=self.account).iam
         try:
             profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]

@@ -37,7 +37,7 @@ def register(router: Router) -> None:
     }
     for path, control in controls.items():
         router.add(path, endpoint=_endpoint(control), methods=["POST"])
-    router.add("/_sandbox/faults", endpoint=lambda _request, **_: _answer(faults.clear()), methods=["DELETE"])
+    router.add("/_sandbox/faults", endpoint=lambda request, **_: _answer(faults.clear(request.args.get("session"))), methods=["DELETE"])
     router.add("/_sandbox/faults", endpoint=lambda _request, **_: _answer(faults.show()), methods=["GET"])
     faults.install()
 

@@ -43,7 +43,8 @@ class Bucket:
 class Fault:
     """An operation that fails; `operation` is ``*`` for all of the service, `count` None for no end.
 
-    `rate` is the share of the calls that fail; with a `bucket` only those fail that it does not let through.
+    `rate` is the share of the calls that fail; with a `bucket` only those fail that it does not let through. With a
+    `session` (an instance's id) only calls in a role's session of that name fail.
     """
 
     service: str
@@ -54,10 +55,13 @@ class Fault:
     count: int | None = None
     rate: float = 1.0
     bucket: Bucket | None = None
+    session: str | None = None
 
-    def strikes(self, service: str, operation: str, *, now: float, chance: float) -> bool:
+    def strikes(self, service: str, operation: str, *, now: float, chance: float, session: str | None = None) -> bool:
         """Tell whether a call at `now` fails, and count it; `chance` is a random number from 0 up to 1."""
         if service != self.service or self.operation not in ("*", operation) or self.count == 0:
+            return False
+        if self.session not in (None, session):
             return False
         if chance >= self.rate or (self.bucket is not None and self.bucket.takes(now)):
             return False
@@ -89,6 +93,7 @@ def read(body: Json) -> Fault:
         count=count,
         rate=rate,
         bucket=_bucket(body),
+        session=body.get("session"),
     )
 
 

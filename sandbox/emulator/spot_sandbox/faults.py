@@ -2,8 +2,9 @@
 
 ``POST /_sandbox/faults {"service": "ec2", "operation": "DescribeInstances", "code": "RequestLimitExceeded", "count": 3}``
 fails the next three calls; ``"rate": 0.5`` instead of a count every other one by chance; ``"per_second": 20, "burst": 100``
-what a token bucket of that size does not let through, which is how AWS throttles. ``DELETE`` ends them all. The check comes
-after LocalStack has parsed the request and before the service sees it. What is struck is in `fault_rules`.
+what a token bucket of that size does not let through, which is how AWS throttles; ``"session": "i-..."`` only the calls of that
+instance. ``DELETE`` ends them all, ``DELETE ...?session=i-...`` that instance's. The check comes after LocalStack has parsed the request and
+before the service sees it. What is struck is in `fault_rules`.
 """
 
 import random
@@ -33,10 +34,10 @@ def switch_on(body: Json) -> Json:
     return show()
 
 
-def clear() -> Json:
-    """Let everything work again."""
+def clear(session: str | None = None) -> Json:
+    """Let everything work again, or only what was made to fail for one session."""
     with _lock:
-        _faults.clear()
+        _faults[:] = [fault for fault in _faults if session is not None and fault.session != session]
     return show()
 
 
@@ -52,19 +53,15 @@ def install() -> None:
 
 
 def _check(_chain: HandlerChain, context: RequestContext, _response: Response) -> None:
-    if not _faults or context.service is None or context.operation is None or not _from_a_caller(context):
+    if not _faults or context.service is None or context.operation is None:
+        return
+    session = call_log().session_of(context)
+    if context.is_internal_call and session.service != "states":
+        # What LocalStack's own services ask of each other is not the caller's business.
         return
     service, operation = context.service.service_name, context.operation.name
     now, chance = time.monotonic(), random.random()
     with _lock:
-        struck = next((fault for fault in _faults if fault.strikes(service, operation, now=now, chance=chance)), None)
+        struck = next((fault for fault in _faults if fault.strikes(service, operation, now=now, chance=chance, session=session.name)), None)
     if struck is not None:
         raise CommonServiceException(struck.code, struck.message, status_code=struck.status, sender_fault=True)
-
-
-def _from_a_caller(context: RequestContext) -> bool:
-    """Tell whether somebody outside made the call, or a state machine in the name of its role.
-
-    What LocalStack's own services ask of each other is not the caller's business.
-    """
-    return not context.is_internal_call or call_log().session_of(context).service == "states"

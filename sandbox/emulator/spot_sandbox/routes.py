@@ -6,12 +6,12 @@ from rolo import Request, Response, route
 from rolo.routing import Router
 
 from spot_sandbox.calls import call_log
-from spot_sandbox.settings import settings
+from spot_sandbox.settings import change_time_scale, settings
 
 
 def register(router: Router[Any]) -> None:
     """Add the routes to LocalStack's router."""
-    router.add([show_settings, show_calls, forget_calls])
+    router.add([show_settings, change_settings, show_calls, forget_calls])
 
 
 @route("/_sandbox/settings", methods=["GET"])
@@ -25,6 +25,16 @@ def show_settings(_request: Request) -> Response:
             "boot_seconds": current.boot_seconds,
         }
     )
+
+
+@route("/_sandbox/settings", methods=["POST"])
+def change_settings(request: Request) -> Response:
+    """Let time run at another pace: ``{"time_scale": 0.1}``; answer the settings as they are then."""
+    try:
+        change_time_scale(float(request.get_json(force=True)["time_scale"]))
+    except (ValueError, KeyError, TypeError):
+        return Response.for_json({"error": "time_scale must be a number of 0 or more"}, status=400)
+    return show_settings(request)
 
 
 @route("/_sandbox/calls", methods=["GET"])

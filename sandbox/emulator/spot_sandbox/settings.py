@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+_current: list["Settings"] = []
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,15 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     return number
 
 
-@cache
 def settings() -> Settings:
     """The settings of this process."""
-    return Settings.from_env(os.environ)
+    if not _current:
+        _current.append(Settings.from_env(os.environ))
+    return _current[0]
+
+
+def change_time_scale(time_scale: float) -> None:
+    """Let time run at another pace from now on; what has been begun goes on at its own. Raises ValueError below 0."""
+    if time_scale < 0:
+        raise ValueError(f"time_scale must not be below 0, but is {time_scale}")
+    _current[:] = [replace(settings(), time_scale=time_scale)]

@@ -53,7 +53,7 @@ def lifecycle() -> Lifecycle:
     pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="spot-sandbox")
     ports = Ports(
         now=lambda: datetime.now(UTC),
-        scaled=settings().scaled,
+        scaled=lambda seconds: settings().scaled(seconds),
         after=timers().after,
         emit=emitter().emit,
         start=Machine,
