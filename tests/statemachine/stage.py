@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.remote import Remote
 from sandbox.waiting import wait_for
-from tests.statemachine.definitions import SPOT_JOB, as_json, definition
+from tests.statemachine.definitions import SPOT_JOB, as_json, definition, states, ways
 from tests.statemachine.taken import Way, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pytest
 
 DEADLINE = 30.0
 PAUSE = 0.05
@@ -107,6 +109,19 @@ class Stage:
         described: dict[str, Any] = found
         return described
 
+    def launch(self, job_id: str) -> str:
+        """Run an instance of a job that no execution looks after; return its id."""
+        tags = [{"Key": "spot-responder:job", "Value": job_id}]
+        run = self.client("ec2").run_instances(
+            LaunchTemplate={"LaunchTemplateId": self.values["LaunchTemplate"]},
+            InstanceType="m5.large",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        instance_id: str = run["Instances"][0]["InstanceId"]
+        return instance_id
+
     def capacity(self, market: str = "spot", pools: Mapping[str, int | None] | None = None) -> None:
         """Let pools have so many instances left; none by default."""
         self.remote.control("ec2/capacity", {"market": market, "pools": {"*": 0} if pools is None else dict(pools)})
@@ -196,6 +211,18 @@ class Execution:
         """Return how it ended; nothing as long as it runs."""
         found: dict[str, Any] = self.stage.client("stepfunctions").describe_execution(executionArn=self.arn)
         return found if found["status"] != "RUNNING" else {}
+
+
+def all_ways(stage: Stage, name: str) -> set[Way]:
+    """Return every way of a definition, its retries among them."""
+    machine = definition(name, stage.values)
+    retries = {(state, f"Retry {number}", state) for state, how in states(machine).items() for number, _ in enumerate(how.get("Retry", []))}
+    return set(ways(machine)) | retries
+
+
+def only_some_tests_ran(request: pytest.FixtureRequest) -> bool:
+    """Tell whether some of the tests that take the ways were left out of this run."""
+    return bool(request.config.option.keyword or any("::" in str(argument) for argument in request.config.args))
 
 
 def create_table(dynamodb: Any) -> None:
