@@ -109,3 +109,42 @@ def test_the_formulas() -> None:
     assert daly(10, 1 / HOUR) == pytest.approx(261.7, abs=0.3)
     assert daly(3 * HOUR, 1 / HOUR) == HOUR
     assert young(10, 0) == daly(10, 0) == inf
+
+
+def test_a_worker_saves_after_each_interval_and_not_at_the_end() -> None:
+    """100 s of work, a checkpoint of 2 s after each 25 s of it: three of them."""
+    job = Job(work=100, checkpoint=2, interval=25)
+    assert job.duration(np.array([100.0, 25.0, 26.0])).tolist() == [106, 25, 28]
+    times = np.array([10.0, 26.0, 27.0, 30.0, 54.0])
+    assert job.done(times).tolist() == [10, 25, 25, 28, 50]
+    assert job.saved(times).tolist() == [0, 0, 25, 25, 50]
+
+
+def test_what_one_interruption_costs() -> None:
+    """The mean over interruptions, not over jobs: however rare they are, the workshop's costs 70 s and the checkpoint, twice."""
+    for per_hour in (0.001, 0.1, 1.0):
+        outcome = run(WORKSHOP, Job(10 * HOUR, 5), per_hour, missing=0)
+        assert outcome.lost == pytest.approx(80)
+        assert outcome.interruptions == pytest.approx(10 * per_hour, rel=0.03)
+
+
+def test_a_job_that_ends_within_the_notice_has_stood_still_for_its_checkpoint() -> None:
+    """It is interrupted all the same."""
+    outcome = run(OURS, Job(1.0, 0.5), per_hour=3600, missing=0)
+    # Half a second is lost where the notice comes within the second of work, with 1 - e^-1.
+    assert outcome.time == pytest.approx(1 + 0.5 * (1 - exp(-1)), rel=0.01)
+    assert outcome.lost == pytest.approx(0.5)
+
+
+def test_a_replacement_that_boots_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint of 40 s the old instance has to stop 57 s after the notice; the new one is ready 43 s later than that at the least."""
+    monkeypatch.setattr("bench.interrupted_job.BOOT", 110)
+    end = OURS.warned(40.0)
+    assert (end.works, end.pause) == (17, 40)
+    assert end.resumes == 110 + 40 + HAND_OVER
+
+
+def test_jobs_that_are_never_interrupted_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If all others are given up at once, it is those that finish."""
+    monkeypatch.setattr("bench.interrupted_job.PATIENCE", 0)
+    assert run(NONE, Job(HOUR, 1), 1, missing=1, runs=100).finished == pytest.approx(exp(-1))
