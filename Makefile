@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
+.PHONY: soak jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -34,6 +34,9 @@ test: setup  ## Run every test but those of `make jobs`
 
 jobs: setup  ## Run the job's end-to-end tests and those of its state machines
 	@python -m pytest tests/e2e/test_job.py tests/statemachine
+
+soak: setup  ## The long tests: 2,000 notices, whole fuzz and fault runs (under half an hour)
+	@python -m pytest -m slow -s --timeout=1800
 
 unit: .venv/ready  ## Run the unit tests alone
 	@python -m pytest -q tests/unit
