@@ -27,21 +27,12 @@ def text(name: str) -> str:
 
 
 def definition(name: str, substitutions: Mapping[str, object]) -> dict[str, Any]:
-    """Return a definition with these values in it; KeyError where one is missing."""
-    return _substituted(yaml.safe_load(text(name)), substitutions)  # type: ignore[no-any-return]  # the root is an object
+    """Return a definition with these values in it, put in as CloudFormation does: in the text, before it is read. KeyError: one is missing."""
+    return yaml.safe_load(SUBSTITUTION.sub(lambda found: _text(substitutions[found[1]]), text(name)))  # type: ignore[no-any-return]  # the root is an object
 
 
-def _substituted(part: Any, values: Mapping[str, object]) -> Any:
-    """Put values in as CloudFormation does: a text that is nothing but a name takes the value's own type."""
-    match part:
-        case str():
-            whole = SUBSTITUTION.fullmatch(part)
-            return values[whole[1]] if whole else SUBSTITUTION.sub(lambda found: str(values[found[1]]), part)
-        case dict():
-            return {key: _substituted(value, values) for key, value in part.items()}
-        case list():
-            return [_substituted(value, values) for value in part]
-    return part
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def states(machine: Mapping[str, Any]) -> Mapping[str, State]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 import networkx as nx  # type: ignore[import-untyped]  # brings no types
 import pytest
+import yaml
 
 from tests.statemachine.calls import OPTIMIZED_OPERATIONS, RESERVED, calls, handlers, is_expression
 from tests.statemachine.definitions import END_JOB, NAMES, SPOT_JOB, SUBSTITUTION, definition, states, text, ways
@@ -214,6 +215,14 @@ def test_an_expression_s_names() -> None:
 def test_every_substitution_is_provided(name: str) -> None:
     """The template provides what the definition asks for, and nothing else."""
     assert set(SUBSTITUTION.findall(text(name))) == _substitutions(name).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cloudformation_reads_it_as_it_is_meant(name: str) -> None:
+    """No aliases, which its reader takes for texts (cfn-language-discussion 49), and no text that YAML 1.1 reads as something else."""
+    assert not [event.anchor for event in yaml.parse(text(name)) if isinstance(event, yaml.AliasEvent)]
+    plain = [token.value for token in yaml.scan(text(name)) if isinstance(token, yaml.ScalarToken) and token.plain]
+    assert not {value for value in plain if value.lower() in {"yes", "no", "on", "off"}}
 
 
 @pytest.mark.parametrize("name", NAMES)
