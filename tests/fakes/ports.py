@@ -17,7 +17,7 @@ from spot_responder.use_cases.ports import Closing, Invocation, NotWritten, Reco
 from tests.examples import NOW, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from spot_responder.domain.events import InstanceEnded
@@ -307,10 +307,10 @@ class FakeJobs:
         """Let jobs wait for these attempts."""
         self.waiting |= {attempt.job_id: attempt for attempt in attempts}
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, Told]:
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
         """See ``Jobs.interrupted``."""
         self.calls.append(set(attempts))
-        return {attempt: self._interrupt(attempt) for attempt in attempts}
+        yield from ((attempt, self._interrupt(attempt)) for attempt in attempts)
 
     def _interrupt(self, attempt: Attempt) -> Told:
         try:

@@ -13,7 +13,7 @@ from spot_responder.domain.lines import Happened
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Invocation
 from spot_responder.use_cases.record_checkpoint import RecordCheckpoint
-from tests.examples import COMMAND_ID, EVENT_TIME, instance_id, interruption_event, notice, rebalance, result_event, seconds
+from tests.examples import COMMAND_ID, EVENT_TIME, NOW, instance_id, interruption_event, notice, rebalance, result_event, seconds
 from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeNoticesTable, FakeStory, Row
 from tests.strategies import JSON, almost_events
 
@@ -104,6 +104,22 @@ def test_a_crash_before_the_write_loses_nothing() -> None:
     world.record(result_event())
     assert world.outcome(notice())[0] is Outcome.SAVED
     assert world.outcome(rebalance(age=60))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Row(notice(age=9)), Row(rebalance(age=5))),
+        (Row(rebalance(age=5)), Row(notice(age=600), outcome=Outcome.MISSED)),
+        (Row(notice(age=5), outcome=Outcome.FAILED), Row(rebalance(age=9), outcome=Outcome.FAILED)),
+    ],
+    ids=["the interruption", "the open one", "the interruption of two failed"],
+)
+def test_the_likeliest_of_two_waits_for_it(first: Row, second: Row) -> None:
+    """Of two notices that no item's command decides between, the open one is meant, and of two such the interruption: the other is superseded."""
+    world = world_with(second, first)
+    world.record(result_event(at=NOW))
+    assert (first.outcome, second.outcome is Outcome.SAVED) == (Outcome.SAVED, False)
 
 
 def test_a_notice_after_the_result_does_not_wait_for_it() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spot_responder.domain.errors import InvalidInput, Refused, Unavailable
+from spot_responder.domain.errors import ConfigurationError, InvalidInput, Refused
+from spot_responder.domain.jobs import Told
 from spot_responder.domain.lines import Happened
 from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.domain.plans import Outcome
@@ -19,9 +20,14 @@ from tests.examples import LOG_ONLY, NOW, POLICY, REPLACE, attempt, instance, in
 from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
     from spot_responder.domain.instances import Instance
+    from spot_responder.domain.jobs import Attempt
     from spot_responder.domain.notices import NoticeKey
     from spot_responder.domain.plans import Policy
+    from spot_responder.use_cases.ports import Answer, Written
 
 DENIED = Refused("ec2:DescribeInstances: UnauthorizedOperation: You are not authorized to perform this operation.")
 
@@ -304,6 +310,32 @@ def test_a_table_out_of_reach_holds_up_no_command() -> None:
     assert all(row.command_id for row in world.notices.rows.values())
 
 
+def test_a_slow_table_holds_up_no_command() -> None:
+    """Where a write takes ten seconds, only the first of them stands between commands; nor does any closing, and all are written in the end."""
+    world = world_with(*many(150))
+    world.commands.unmanaged = {instance_id(number): "offline" for number in range(5)}
+    world.notices = SlowTable(world.clock, rows=world.notices.rows)
+    assert world.respond(*many(150)) == set()
+    assert (world.commands.sent[-1].at - NOW).total_seconds() == 10
+    assert all(row.command_id or row.outcome is Outcome.FAILED for row in world.notices.rows.values())
+
+
+@dataclass(slots=True)
+class SlowTable(FakeNoticesTable):
+    """A table that takes ten seconds for each write."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __init__(self, clock: FakeClock, rows: dict[NoticeKey, Row]) -> None:
+        FakeNoticesTable.__init__(self, rows)
+        self.clock = clock
+
+    def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
+        """Take its time."""
+        self.clock.present += seconds(10)
+        return FakeNoticesTable.answer(self, answers)
+
+
 def test_a_closed_notice_is_not_told_again() -> None:
     """An outcome that came meanwhile (the instance ended) stands, and ours is not told."""
     world = world_with(notice(), instances=[])
@@ -330,12 +362,31 @@ class MeanwhileClock(FakeClock):
         self.present += seconds(seconds_)
 
 
-def test_a_table_that_cannot_be_read_fails_the_batch() -> None:
-    """Without knowing what was done nothing is done: the invocation fails, and the stream delivers again."""
-    world = world_with(notice())
-    world.time = 2
+def test_a_table_that_cannot_be_read_holds_up_no_checkpoint() -> None:
+    """What was done before is asked for ten seconds; then the instances are asked for their checkpoints, some perhaps twice, none never."""
+    world = world_with(notice(1), notice(2))
+    world.notices.put(Row(notice(2), command_id="command-0"))
     world.notices.failures.plan("read", *[THROTTLED] * 99)
-    with pytest.raises(Unavailable):
+    assert world.respond(notice(1), notice(2)) == set()
+    assert world.commands.asked == [instance_id(1), instance_id(2)]
+    assert 5 < (world.commands.sent[0].at - NOW).total_seconds() <= 10
+
+
+def test_what_was_read_is_not_read_again() -> None:
+    """Of 300 notices the second hundred cannot be read at first: it is, without the first, and who was asked before is not asked again."""
+    world = world_with(*many(300))
+    world.notices.put(*(Row(notice(number), command_id="command-0") for number in range(250)))
+    world.notices.failures.plan("read", None, THROTTLED)
+    world.respond(*many(300))
+    assert len(world.commands.asked) == 50
+    assert not world.notices.failures.planned["read"]
+
+
+def test_a_table_that_does_not_exist_fails_the_batch() -> None:
+    """A wrong setting is nobody's bad luck: the invocation fails."""
+    world = world_with(notice())
+    world.notices.failures.plan("read", ConfigurationError("NOTICES_TABLE is notices: there is no such table"))
+    with pytest.raises(ConfigurationError):
         world.respond(notice())
     assert (world.fleet.calls, world.commands.tries) == ([], 0)
 
@@ -460,6 +511,36 @@ def test_a_job_that_cannot_be_told_at_all_is_trouble() -> None:
     (line,) = world.story.of(Happened.REPLACEMENT_FAILED)
     assert (line.is_trouble, len(world.jobs.calls), len(world.jobs.told)) == (True, 1, 1)
     assert all(row.command_id for row in world.notices.rows.values())
+
+
+def test_jobs_that_take_long_to_tell_hold_up_no_answer() -> None:
+    """If telling a job takes twenty seconds, no more than a few are told; the others are trouble, and who did not opt in is told so all the same."""
+    subjects = many(11)
+    world = jobs_world(*subjects[:10])
+    world.notices.put(*rows(subjects))
+    world.jobs = SlowJobs(world.clock)
+    assert world.respond(*subjects) == set()
+    assert world.outcome(subjects[10])[0] is Outcome.VANISHED
+    untold = world.story.of(Happened.REPLACEMENT_FAILED)
+    assert (len(untold), {line.reason for line in untold}) == (4, {"there was no time left to tell it"})
+    assert len(world.story.of(Happened.REPLACEMENT_ASKED)) == 6
+
+
+@dataclass(slots=True)
+class SlowJobs(FakeJobs):
+    """Jobs of which each takes twenty seconds to tell."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __init__(self, clock: FakeClock) -> None:
+        FakeJobs.__init__(self)
+        self.clock = clock
+
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+        """Take their time."""
+        for attempt_ in attempts:
+            self.clock.present += seconds(20)
+            yield attempt_, Told()
 
 
 @pytest.mark.parametrize(("age", "time", "until"), [(100, 140, 20), (3, 30, 30)], ids=["deadline", "invocation"])

@@ -56,7 +56,7 @@ def has(aws: AwsOverHttp, *items: dict[str, Any]) -> None:
 
 def interrupt(jobs: StepFunctionsJobs, attempts: Iterable[Attempt]) -> dict[Attempt, Told]:
     """Tell jobs that their instances end."""
-    return jobs.interrupted(dict.fromkeys(attempts, DEADLINE))
+    return dict(jobs.interrupted(dict.fromkeys(attempts, DEADLINE)))
 
 
 def ended(number: int = 1) -> InstanceEnded:
@@ -196,7 +196,7 @@ def test_a_missing_table_is_named(aws: AwsOverHttp, jobs: StepFunctionsJobs) -> 
 
 def test_without_a_job_part() -> None:
     """Where the job part is not deployed nobody is told, and the reason names the parameter."""
-    (told,) = NoJobs().interrupted({attempt(): DEADLINE}).values()
+    ((_, told),) = NoJobs().interrupted({attempt(): DEADLINE})
     assert "SubnetIds" in str(told.refusal)
     assert not told.is_trouble
     NoJobs().lost(ended())

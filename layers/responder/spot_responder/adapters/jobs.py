@@ -39,9 +39,9 @@ type Item = Mapping[str, Any]
 class NoJobs:
     """``Jobs`` where the job part is not deployed."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, Told]:
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
         """Nobody to tell."""
-        return dict.fromkeys(attempts, Told("this stack has no job part, its parameter SubnetIds is empty"))
+        yield from ((attempt, Told("this stack has no job part, its parameter SubnetIds is empty")) for attempt in attempts)
 
     def lost(self, _ended: InstanceEnded) -> None:
         """No job runs on any instance."""
@@ -55,17 +55,15 @@ class StepFunctionsJobs:
     stepfunctions: SFNClient
     table: str
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> dict[Attempt, Told]:
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
         """Send each job's token back, if it is this attempt's."""
-        told: dict[Attempt, Told] = {}
         for some in batched(sorted(attempts, key=lambda attempt: attempt.job_id), KEYS_PER_READ, strict=False):
             try:
                 items = self._read(sorted({attempt.job_id for attempt in some}))
             except CallFailed as error:
-                told |= dict.fromkeys(some, _failed(error))
+                yield from ((attempt, _failed(error)) for attempt in some)
             else:
-                told |= {attempt: self._interrupt(attempt, items.get(attempt.job_id), attempts[attempt]) for attempt in some}
-        return told
+                yield from ((attempt, self._interrupt(attempt, items.get(attempt.job_id), attempts[attempt])) for attempt in some)
 
     def lost(self, ended: InstanceEnded) -> Attempt | None:
         """Send the token of the attempt that ran on the instance, unless it was sent before."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from spot_responder.domain.events import InstanceEnded
@@ -163,8 +163,11 @@ class Commands(Protocol):
 class Jobs(Protocol):
     """The state machines of the jobs."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Mapping[Attempt, Told]:
-        """Tell each job that its attempt's instance ends at this time. One that cannot be told stops no other: nothing is raised for it."""
+    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+        """Tell each job that its attempt's instance ends at this time, and yield how that went before the next is told.
+
+        One that cannot be told stops no other: nothing is raised for it.
+        """
 
     def lost(self, ended: InstanceEnded) -> Attempt | None:
         """Tell the job that runs on an instance that it ended; None if no job waits for that."""

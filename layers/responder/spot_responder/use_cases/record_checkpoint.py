@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from spot_responder.domain import lines
 from spot_responder.domain.errors import CallFailed, InvalidInput
 from spot_responder.domain.events import CheckpointResult, parse_as
-from spot_responder.domain.notices import account_region, seconds_between
+from spot_responder.domain.notices import NoticeKind, account_region, seconds_between
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from spot_responder.use_cases.ports import Clock, Commands, NoticesTable, Record, Story
 
@@ -62,10 +63,15 @@ def answered_by(result: CheckpointResult, records: Sequence[Record]) -> Record |
     """Return the notice that a command answers.
 
     Usually its item names the command. If the function that sent it was stopped before it could write that, or never heard that
-    it was sent, the result counts for the latest notice of the instance that has no command.
+    it was sent, the result counts for a notice of the instance that has no command: one that is still open, an interruption (of two,
+    the recommendation is superseded), the latest.
     """
     asked = [record for record in records if record.command_id == result.command_id]
     unsure = (None, Outcome.FAILED, Outcome.MISSED)
     waiting = [record for record in records if not record.command_id and record.outcome in unsure and record.notice.time <= result.time]
     candidates = asked or waiting
-    return max(candidates, key=lambda record: record.notice.time, default=None)
+    return max(candidates, key=_likelihood, default=None)
+
+
+def _likelihood(record: Record) -> tuple[bool, bool, datetime]:
+    return record.outcome is None, record.notice.kind is NoticeKind.INTERRUPTION, record.notice.time

@@ -8,20 +8,23 @@ again. What could not be finished in this invocation is handed back to the strea
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
 from spot_responder.domain import lines
 from spot_responder.domain.errors import CallFailed, InvalidInput, Unavailable
+from spot_responder.domain.jobs import Told
 from spot_responder.domain.plans import Outcome, Plan, decide, needs_describing, supersede
 from spot_responder.use_cases.ask_checkpoints import AskCheckpoints, Asked, NotAsked, PutOff
 from spot_responder.use_cases.patience import keep_trying, pauses
 from spot_responder.use_cases.ports import Answer, NotWritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from spot_responder.domain.instances import Instance
@@ -33,6 +36,13 @@ if TYPE_CHECKING:
 type Instances = Mapping[str, Instance]
 
 NO_TIME = NotWritten("this invocation had no time left", for_good=False)
+UNTOLD = Told("there was no time left to tell it", is_trouble=True)
+KEYS_AT_ONCE = 100
+"""As many as one call to the table reads: what was read need not be read again."""
+READING_TIME = timedelta(seconds=10)
+"""For the table to say what was done before. Longer, no checkpoint waits for that: rather twice than not at all."""
+QUICK_WRITE = timedelta(seconds=1)
+"""A table that takes longer is written after all commands are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class RespondToNotices:
     def __call__(self, batch: Iterable[Notice | InvalidInput], until: datetime) -> set[NoticeKey]:
         """Answer a batch before ``until``, the end of this invocation; return the notices to be delivered again."""
         arrived = self._valid(batch)
-        records = keep_trying(lambda: self.notices.read(arrived.keys()), until, self.clock)
+        records = self._read(arrived.keys(), until)
         answered = {key: record for key, record in records.items() if record.is_answered}
         self._tell_again(answered.values())
         todo = [notice for key, notice in arrived.items() if key not in answered]
@@ -80,6 +90,15 @@ class RespondToNotices:
             else:
                 valid[item.key] = item
         return valid
+
+    def _read(self, keys: Collection[NoticeKey], until: datetime) -> dict[NoticeKey, Record]:
+        """Return what is known of these notices; nothing of those that the table does not bring out in time."""
+        until = min(until, self.clock.now() + READING_TIME)
+        records: dict[NoticeKey, Record] = {}
+        with suppress(Unavailable):
+            for some in batched(keys, KEYS_AT_ONCE, strict=False):
+                records |= keep_trying(partial(self.notices.read, some), until, self.clock)
+        return records
 
     def _tell_again(self, answered: Iterable[Record]) -> None:
         """Tell of the notices that were closed before: whoever did may have been stopped before the line. Rather twice than never."""
@@ -107,42 +126,53 @@ class RespondToNotices:
         return again | self._carry_out(plans, untold, {}, until)
 
     def _carry_out(self, plans: Sequence[Plan], untold: Sequence[Plan], instances: Instances, until: datetime) -> set[NoticeKey]:
-        """Do the asking first: a table that is slow to write holds up no checkpoint. ``untold`` were asked before, their jobs perhaps not told."""
+        """Do the asking first, then tell the jobs, then close notices. ``untold`` were asked before, their jobs perhaps not told."""
         put_off: set[NoticeKey] = set()
         plan_of = {plan.notice.key: plan for plan in plans}
+        to_close = [plan for plan in plans if not plan.is_checkpoint]
         unwritten: list[Unwritten] = []
         ask = AskCheckpoints(self.commands, self.clock, until)
         for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
             match result:
                 case Asked(notices, command_id):
-                    unwritten += self._note_asked([plan_of[notice.key] for notice in notices], command_id, instances, until)
+                    asked = [plan_of[notice.key] for notice in notices]
+                    is_quick = all(left.trouble.for_good for left in unwritten)
+                    unwritten += self._note_asked(asked, command_id, instances, until, is_quick=is_quick)
                 case NotAsked(notice, reason):
-                    unwritten += self._close([Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces)], instances, until)
+                    to_close.append(Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces))
                 case PutOff(notices):
                     put_off |= {notice.key for notice in notices}
         self._replace([*(plan for plan in plans if plan.is_checkpoint), *untold], until)
-        unwritten += self._close([plan for plan in plans if not plan.is_checkpoint], instances, until)
+        unwritten += self._close(to_close, instances, until)
         return put_off | self._insist(unwritten, until)
 
     def _replace(self, plans: Sequence[Plan], until: datetime) -> None:
         """Let the jobs go on elsewhere. Should we crash before, the items name the attempts, and the next delivery does it."""
         waiting = {plan.replaces: plan.notice for plan in plans if plan.replaces is not None}
+        trouble: dict[Attempt, Told] = {}
         for pause in pauses():
             if not waiting:
                 return
             until = min(until, max(notice.deadline for notice in waiting.values()))
-            is_last = self.clock.now() + timedelta(seconds=pause) >= until
-            waiting = self._tell_jobs(waiting, is_last=is_last)
+            trouble |= self._tell_jobs(waiting, until)
+            if self.clock.now() + timedelta(seconds=pause) >= until:
+                break
             if waiting:
                 self.clock.sleep(pause)
+        for attempt, notice in waiting.items():
+            self.story.tell(lines.replacement_asked(notice, attempt, trouble.get(attempt, UNTOLD), self.clock.now()))
 
-    def _tell_jobs(self, waiting: Mapping[Attempt, Notice], *, is_last: bool) -> dict[Attempt, Notice]:
-        """Tell each job once, and the story how that went; return those that are worth another try."""
-        told = self.jobs.interrupted({attempt: notice.deadline for attempt, notice in waiting.items()})
-        again = {attempt: notice for attempt, notice in waiting.items() if told[attempt].is_worth_another_try and not is_last}
-        for attempt in waiting.keys() - again.keys():
-            self.story.tell(lines.replacement_asked(waiting[attempt], attempt, told[attempt], self.clock.now()))
-        return again
+    def _tell_jobs(self, waiting: dict[Attempt, Notice], until: datetime) -> dict[Attempt, Told]:
+        """Tell each job once while there is time, and the story how that went; leave in ``waiting``, and return why, what is worth another try."""
+        trouble: dict[Attempt, Told] = {}
+        for attempt, told in self.jobs.interrupted({attempt: notice.deadline for attempt, notice in waiting.items()}):
+            if told.is_worth_another_try:
+                trouble[attempt] = told
+            else:
+                self.story.tell(lines.replacement_asked(waiting.pop(attempt), attempt, told, self.clock.now()))
+            if self.clock.now() >= until:
+                break
+        return trouble
 
     def _close(self, plans: Sequence[Plan], instances: Instances, until: datetime) -> list[Unwritten]:
         now = self.clock.now()
@@ -154,14 +184,17 @@ class RespondToNotices:
             until,
         )
 
-    def _note_asked(self, plans: Sequence[Plan], command_id: str, instances: Instances, until: datetime) -> list[Unwritten]:
-        """Tell first: should we crash before the write, the command is sent again, and that is told again."""
+    def _note_asked(self, plans: Sequence[Plan], command_id: str, instances: Instances, until: datetime, *, is_quick: bool) -> list[Unwritten]:
+        """Tell first: should we crash before the write, the command is sent again, and that is told again.
+
+        While the table is quick it is written at once, so that a crash repeats few commands. Where it is not, the other commands come first.
+        """
         now = self.clock.now()
         for plan in plans:
             self.story.tell(lines.checkpoint_asked(plan.notice, command_id, now))
         return self._write(
             [Answer(plan.notice, now, instances.get(plan.notice.instance_id), command_id=command_id, replaces=plan.replaces) for plan in plans],
-            until,
+            min(until, now + QUICK_WRITE) if is_quick else now,
         )
 
     def _write(self, answers: Sequence[Answer], until: datetime) -> list[Unwritten]:
