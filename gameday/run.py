@@ -170,7 +170,7 @@ class GameDay:
     def _look_at_experiment(self) -> ExperimentState:
         state = self.services.experiments.look(self._experiment or "")
         self._tell_experiment(state)
-        if state.status in ("failed", "cancelled") and len(self._machines) == 1:  # with a second one, it has had its effect
+        if state.status in ("failed", "cancelled", "stopped") and len(self._machines) == 1:  # with a second one, it has had its effect
             raise Unmet(f"The experiment {state.status}: {state.reason}. Look at it in the FIS console: its role and its stop condition matter most.")
         return state
 

@@ -58,6 +58,7 @@ class Account:
     targets: Sequence[str] = ()
     empty_starts: int = 0
     experiment_fails: str = ""
+    failed_status: str = "failed"
     running_from: float = 2.0
     at_pause: Callable[[], None] = lambda: None
     refuse_stop: bool = False
@@ -135,7 +136,7 @@ class _Experiments:
         if self.account.experiments_started <= self.account.empty_starts:
             return ExperimentState("failed", "Target resolution returned empty set", empty=True)
         if self.account.experiment_fails:
-            return ExperimentState("failed", self.account.experiment_fails)
+            return ExperimentState(self.account.failed_status, self.account.experiment_fails)
         return ExperimentState("completed" if self.account.time >= BEGAN + 302 else "running")
 
     def stop(self, run: str) -> None:

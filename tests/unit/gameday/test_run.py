@@ -116,6 +116,13 @@ def test_the_experiment_fails() -> None:
     assert [step.split(":")[0] for step in account.done if step.startswith("stop")] == ["stop arn"]
 
 
+def test_the_experiment_is_stopped() -> None:
+    """So does one that its stop condition has halted: a job that then finishes undisturbed has shown nothing."""
+    account = Account(experiment_fails="Experiment halted by stop condition.", failed_status="stopped")
+    with pytest.raises(Unmet, match=r"The experiment stopped: Experiment halted by stop condition\."):
+        play(account)[0].run()
+
+
 def test_an_experiment_that_fails_after_its_effect_is_no_failure() -> None:
     """Once a second instance was launched, the interruption took place, and the day goes on to its verdict."""
     account = Account()
