@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ FIGURES = {
 """What gameday.json holds."""
 LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 PAUSE_SECONDS = 0.5
-ATTEMPT_SECONDS = 60.0
+END_PAUSE_SECONDS = 1.0
+"""Between two looks of those who wait for an end: all scenarios together look, and each look costs the sandbox what a call of the agent's does."""
+ATTEMPT_SECONDS = 90.0
 """How long an attempt may take to be launched, boot and begin its work."""
 
 
@@ -40,6 +43,8 @@ class Jobs:
     remote: Remote
     sam: Sam
     outputs: dict[str, str]
+    machine: str
+    """The ARN of the state machine."""
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -50,9 +55,28 @@ class Jobs:
 
     def start(self, job_id: str, **given: Any) -> Job:
         """Start an execution for a job of this id with an input; a job that is there already is resumed."""
-        machine = self.outputs["StateMachineArn"]
-        answer = self.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps({"JobId": job_id, **given}))
+        answer = self.client("stepfunctions").start_execution(stateMachineArn=self.machine, input=json.dumps({"JobId": job_id, **given}))
         return Job(self, job_id, answer["executionArn"])
+
+    def but_for(self, name: str, *changes: tuple[str, str]) -> Jobs:
+        """Return the same stack with another state machine: the deployed definition, in which texts are replaced by others.
+
+        So a scenario has a parameter of its own beside the others', which go on in the same sandbox.
+        """
+        states = self.client("stepfunctions")
+        deployed = states.describe_state_machine(stateMachineArn=self.machine)
+        definition = deployed["definition"]
+        for before, after in changes:
+            assert before in definition, f"the definition has no {before!r}"
+            definition = definition.replace(before, after)
+        created = states.create_state_machine(name=name, definition=definition, roleArn=deployed["roleArn"])
+        return replace(self, machine=created["stateMachineArn"])
+
+    def empty_pools(self, instance_type: str, market: str) -> None:
+        """Let no zone have capacity of an instance type."""
+        zones = self.client("ec2").describe_availability_zones()["AvailabilityZones"]
+        pools = {f"{instance_type}:{zone['ZoneName']}": 0 for zone in zones}
+        self.remote.control("ec2/capacity", {"pools": pools, "market": market})
 
     def start_example(self, job_id: str, example: str, interval: float = 1.0, **environment: Any) -> Job:
         """Start a job that runs a program of docs/examples; `interval` is in seconds."""
@@ -136,12 +160,12 @@ class Job:
             found = self._description()
             return found if found["status"] != "RUNNING" else {}
 
-        ended = wait_for(look, seconds, f"the end of the execution of {self.job_id}", PAUSE_SECONDS)
+        ended = wait_for(look, seconds, f"the end of the execution of {self.job_id}", END_PAUSE_SECONDS)
         return Ended(ended["status"], ended.get("error", ""), ended.get("cause", ""))
 
     def await_nothing_left(self, seconds: float = 30) -> None:
         """Wait until none of its instances is left."""
-        wait_for(lambda: not self.instances(), seconds, f"the end of the instances of {self.job_id}", PAUSE_SECONDS)
+        wait_for(lambda: not self.instances(), seconds, f"the end of the instances of {self.job_id}", END_PAUSE_SECONDS)
 
     def finish(self, seconds: float) -> None:
         """Wait for a good end, after which nothing of the job is left."""
@@ -151,9 +175,41 @@ class Job:
         assert (item["job_status"], item["percent"]) == ("finished", 100), item
         self.await_nothing_left()
 
-    def launched_at(self) -> float:
-        """Return when the instance of the latest attempt was launched, in seconds since the epoch."""
-        return datetime.fromisoformat(self.item["launched_at"]).timestamp()
+    def launched_at(self, instance_id: str) -> float:
+        """Return when an instance was launched, in seconds since the epoch, as EC2 tells it: the second."""
+        launched: datetime = self._describe(instance_id)["LaunchTime"]
+        return launched.timestamp()
+
+    def ended_at(self, instance_id: str) -> float:
+        """Return when an instance that somebody terminated began to shut down, as EC2 tells it: the second."""
+        reason = self._describe(instance_id)["StateTransitionReason"]
+        found = re.search(r"\((.*) GMT\)", reason)
+        assert found, f"{instance_id} was not terminated by anybody: {reason}"
+        return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+
+    def is_spot(self, instance_id: str) -> bool:
+        """Tell whether an instance is a Spot Instance."""
+        return bool(self._describe(instance_id).get("InstanceLifecycle") == "spot")
+
+    def _describe(self, instance_id: str) -> Mapping[str, Any]:
+        answer = self.jobs.client("ec2").describe_instances(InstanceIds=[instance_id])
+        found: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
+        return found
+
+    def times_in(self, state: str) -> list[tuple[float, float]]:
+        """Return when the execution entered and left a state, each time, in seconds since the epoch."""
+        pages = self.jobs.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=self.execution)
+        moments = {"Entered": list[float](), "Exited": list[float]()}
+        for event in (event for page in pages for event in page["events"]):
+            for way, times in moments.items():
+                if event.get(f"state{way}EventDetails", {}).get("name") == state:
+                    times.append(event["timestamp"].timestamp())
+        return list(zip(moments["Entered"], moments["Exited"], strict=True))
+
+    def progress(self, instance_id: str) -> float:
+        """Return how far the program on an instance is by its own word, which needs no service of AWS's."""
+        path = self._root(instance_id) / "opt/spot-responder/work/control/progress"
+        return float(path.read_text() or 0)
 
     def done_twice(self) -> list[float]:
         """Return, for each hand-over, the percent that the one before had reached and the next did not go on from."""

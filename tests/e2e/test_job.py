@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -19,22 +19,33 @@ import pytest
 from gameday.__main__ import main as gameday
 from sandbox import control
 from sandbox.control import REPOSITORY
-from sandbox.deploy import STACK, Sam, client_process_environment, outputs, subnets
+from sandbox.deploy import STACK, Sam, client_process_environment, functions, outputs, subnets
 from sandbox.environment import client_environment
 from sandbox.remote import Remote
 from sandbox.waiting import wait_for
-from tests.e2e.jobs import BARREN_ATTEMPTS, FIGURES, TIME_SCALE, Ended, Job, Jobs
+from tests.e2e.jobs import BARREN_ATTEMPTS, FIGURES, LIVE, TIME_SCALE, Ended, Job, Jobs, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 GROUP, INTERRUPTED = 8, 4
-AT_ONCE = 5
+AT_ONCE = 6
 """How many scenarios are played side by side: two cores have to boot their instances in the notice's 12 s."""
+LAUNCH_SECONDS = 10
+"""Of true time: so soon after an instance's end the next is launched."""
+SCARCE, SOLD_OUT = "g5.xlarge", "p3.2xlarge"
+"""Instance types of which there is no Spot capacity, and none at all; no other job asks for them."""
+HEARTBEAT_SECONDS = 30
+"""The deployed state machine waits for a heartbeat for 180 s of true time, this test's for so long."""
 FINDS_MACHINE = "aws stepfunctions list-state-machines --query \"stateMachines[?contains(name,'SpotChaosStateMachine')].stateMachineArn\""
 FINDS_TEMPLATE = "aws fis list-experiment-templates --query \"experimentTemplates[?tags.Name=='FisWorkshopSpotInterrupt'].id\""
-SHORT_INPUT = '{ "JobDuration": "2", "CheckpointDuration": "0.2", "WaitForJobFinish": { "Percentage": 100 }}'
+WORKSHOP_INPUTS = (
+    '{ "JobDuration": "2", "CheckpointDuration": "0.2", "WaitForJobFinish": { "Percentage": 100 }}',
+    '{ "JobDuration": "6", "CheckpointDuration": "2"}',
+)
+"""The workshop's own two. Minutes of a job are true time: so the test of every day has a shorter one, too."""
+SHORT_INPUT = '{ "JobDuration": "0.7", "CheckpointDuration": "0.1", "WaitForJobFinish": { "Percentage": 100 }}'
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +56,10 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     try:
         remote, sam = Remote(state.endpoint), Sam(state.endpoint, directory)
         sam.build()
-        sam.deploy(f"SubnetIds={subnets(remote.client('ec2'))}", f"BarrenAttempts={BARREN_ATTEMPTS}")
-        yield Jobs(remote, sam, outputs(remote.client("cloudformation")))
+        sam.deploy(f"SubnetIds={subnets(remote.client('ec2'))}", f"BarrenAttempts={BARREN_ATTEMPTS}", "RebalanceResponse=replace")
+        stack = outputs(remote.client("cloudformation"))
+        _warm(remote)
+        yield Jobs(remote, sam, stack, stack["StateMachineArn"])
     finally:
         control.stop(directory)
 
@@ -69,8 +82,13 @@ type Scenario = Callable[[Jobs], Told]
 @pytest.fixture(scope="module")
 def workshop(jobs: Jobs) -> Job:
     """A job and an experiment, both started with the workshop's own commands; the experiment hits no later job."""
+    return _play_workshop(jobs, SHORT_INPUT)
+
+
+def _play_workshop(jobs: Jobs, given: str) -> Job:
+    """Start a job and the experiment as the workshop does; return once the experiment has picked its target."""
     machine = _shell(jobs, f"{FINDS_MACHINE} --output text")
-    start = f"aws stepfunctions start-execution --state-machine-arn {machine} --input '{SHORT_INPUT}' --query executionArn --output text"
+    start = f"aws stepfunctions start-execution --state-machine-arn {machine} --input '{given}' --query executionArn --output text"
     execution = _shell(jobs, start)
     job = Job(jobs, execution.rpartition(":")[2], execution)
     wait_for(lambda: job.instances("running"), 30, "the workshop's instance")
@@ -80,6 +98,13 @@ def workshop(jobs: Jobs) -> Job:
     return job
 
 
+def _warm(remote: Remote) -> None:
+    """Start the functions' environments with events that are none of theirs."""
+    names = functions(remote.client("cloudformation")).values()
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: remote.client("lambda").invoke(FunctionName=name, Payload=b'{"Records": []}'), names))
+
+
 @pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest, jobs: Jobs, workshop: Job) -> Iterator[Mapping[Scenario, Future[Told]]]:
     """All scenarios of the tests that were chosen, some of them side by side; the workshop's experiment has picked its target."""
@@ -87,7 +112,7 @@ def stage(request: pytest.FixtureRequest, jobs: Jobs, workshop: Job) -> Iterator
     parameters = (item.callspec.params for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec"))
     wanted = [cast("Scenario", given["told"]) for given in parameters if "told" in given]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {scenario: pool.submit(scenario, jobs) for scenario in wanted}
+        yield {scenario: pool.submit(scenario, jobs) for scenario in dict.fromkeys(wanted)}
 
 
 @pytest.fixture
@@ -119,12 +144,20 @@ def _end(job: Job, seconds: float = 120, **seen: Any) -> Told:
     return Told(job, ended, seen)
 
 
+def test_agent_is_sent_alone(jobs: Jobs) -> None:
+    """What instances fetch is the agent's own files and nothing else: no caches, no settings of the tools that check it."""
+    layer = jobs.sam.template.parent / "AgentLayer" / "python"
+    sent = {str(file.relative_to(layer)) for file in layer.rglob("*") if file.is_file()}
+    ours = {str(file.relative_to(REPOSITORY / "agent")) for file in (REPOSITORY / "agent").rglob("*.py")}
+    assert sent == ours
+
+
 # Interruptions
 
 
 def interrupted_five_times(jobs: Jobs) -> Told:
     """Interrupt the first attempt, the second and the third while they boot, the fourth and the fifth."""
-    job = jobs.start_example("five", "count.sh", COUNT_TO=400, STEP_SECONDS=0.2)
+    job = jobs.start_example("five", "count.sh", COUNT_TO=320, STEP_SECONDS=0.2)
     jobs.remote.interrupt([job.await_work(1, percent=2)])
     booting = []
     for attempt in (2, 3):
@@ -149,13 +182,18 @@ def test_five_interruptions(told: Told) -> None:
 
 
 def crashed(jobs: Jobs) -> Told:
-    """Let the instance vanish in the middle of the work, without a shutdown."""
-    job = jobs.start_example("crash", "count.sh", COUNT_TO=100, STEP_SECONDS=0.2)
-    instance = job.await_work(percent=10)
+    """Let the instance vanish in the middle of the work, without a shutdown, when it has saved several checkpoints."""
+    job = jobs.start_example("crash", "count.sh", CRASH_INTERVAL, COUNT_TO=150, STEP_SECONDS=0.2)
+    instance = job.await_work(percent=5)
+    before = job.await_item(lambda item: "checkpoint_before" in item, 60, "a second checkpoint")
+    job.await_item(lambda item: item["checkpoint"] != before["checkpoint"], 60, "another checkpoint")
     crashed_at = time.time()
     job.crash(instance)
-    job.await_attempt(2)
-    return _end(job, gap=job.launched_at() - crashed_at)
+    replacement = job.await_attempt(2)
+    return _end(job, gap=job.launched_at(replacement) - crashed_at)
+
+
+CRASH_INTERVAL = 4.0
 
 
 @plays(crashed)
@@ -163,20 +201,19 @@ def test_no_shutdown(told: Told) -> None:
     """After an instance that vanished the next is launched within 10 s, and no more than a checkpoint interval is done twice."""
     crash = told
     assert crash.ended.status == "SUCCEEDED", crash
-    assert crash.seen["gap"] <= 10
+    assert crash.seen["gap"] <= LAUNCH_SECONDS
     assert len(crash.job.done_twice()) == 1
-    # A step is 1 % and takes 0.2 s at least; the interval is 1 s, and a checkpoint takes its time, too.
-    assert crash.job.done_twice()[0] <= 10, crash.job.records()
+    # A step takes 0.2 s at least, and 150 are the whole work; the percentage is told in whole numbers.
+    assert crash.job.done_twice()[0] <= 100 * CRASH_INTERVAL / (150 * 0.2) + 1, crash.job.records()
 
 
 def terminated(jobs: Jobs) -> Told:
     """Terminate the instance in the middle of the work."""
     job = jobs.start_example("terminate", "count.sh", 60, COUNT_TO=100, STEP_SECONDS=0.2)
     instance = job.await_work(percent=10)
-    terminated_at = time.time()
     jobs.client("ec2").terminate_instances(InstanceIds=[instance])
-    job.await_attempt(2)
-    return _end(job, gap=job.launched_at() - terminated_at)
+    replacement = job.await_attempt(2)
+    return _end(job, gap=job.launched_at(replacement) - job.ended_at(instance))
 
 
 @plays(terminated)
@@ -184,9 +221,89 @@ def test_no_notice(told: Told) -> None:
     """After an instance that was terminated the next is launched within 10 s; its shutdown was enough for a last checkpoint."""
     terminate = told
     assert terminate.ended.status == "SUCCEEDED", terminate
-    assert terminate.seen["gap"] <= 10
+    assert 0 <= terminate.seen["gap"] <= LAUNCH_SECONDS
     assert terminate.job.done_twice() == [0]
     assert terminate.job.records()[1]["resumed_percent"] > 10
+
+
+def silent(jobs: Jobs) -> Told:
+    """Let everything on an instance stand still, while the instance itself goes on."""
+    impatient = jobs.but_for("impatient", ("180", str(HEARTBEAT_SECONDS)))
+    job = impatient.start_example("silent", "count.sh", COUNT_TO=100, STEP_SECONDS=0.2)
+    instance = job.await_work(percent=10)
+    silent_since = time.time()
+    job.signal(instance, signal.SIGSTOP)
+    replacement = job.await_attempt(2)
+    return _end(job, instance=instance, silent_for=job.ended_at(instance) - silent_since, wait=job.launched_at(replacement) - job.ended_at(instance))
+
+
+@plays(silent)
+def test_silent_agent(told: Told) -> None:
+    """An agent that goes silent while its instance lives is given up when its heartbeat is due; its instance is ended and the next takes over."""
+    assert told.ended.status == "SUCCEEDED", told
+    # The last heartbeat was some seconds before the silence, and EC2 tells whole seconds.
+    assert HEARTBEAT_SECONDS - 12 <= told.seen["silent_for"] <= HEARTBEAT_SECONDS + LAUNCH_SECONDS
+    assert 0 <= told.seen["wait"] <= LAUNCH_SECONDS
+    assert told.seen["instance"] in told.job.instances("terminated")
+    assert told.job.records()[1]["resumed_percent"] > 0
+
+
+# Rebalance recommendations and capacity
+
+
+def rebalanced(jobs: Jobs) -> Told:
+    """Recommend a rebalance, and nothing more, where the stack's RebalanceResponse is replace."""
+    job = jobs.start_example("rebalance", "count.sh", COUNT_TO=120, STEP_SECONDS=0.2)
+    instance = job.await_work(percent=5)
+    jobs.remote.rebalance([instance])
+    replacement = job.await_attempt(2)
+    return _end(job, launched_at=job.launched_at(replacement), replacement=replacement)
+
+
+@plays(rebalanced)
+def test_rebalance_replaces(told: Told) -> None:
+    """With RebalanceResponse=replace a recommendation hands the job over: the old instance works until the new one is ready, and none twice."""
+    assert told.ended.status == "SUCCEEDED", told
+    first, second = told.job.records()
+    assert second["instance_id"] == told.seen["replacement"]
+    assert first["stopped_at"] >= told.seen["launched_at"] + 40 * TIME_SCALE
+    assert told.job.done_twice() == [0]
+    assert len(told.job.instances("terminated")) == 2
+
+
+def no_capacity(jobs: Jobs) -> Told:
+    """Let there be no Spot capacity for longer than the state machine waits; one job may go On-Demand, the other may not."""
+    jobs.empty_pools(SCARCE, "spot")
+    jobs.empty_pools(SOLD_OUT, "spot")
+    lenient = jobs.but_for("lenient", ("'false' = 'true'", "'true' = 'true'"))
+    short = {"Command": command("count.sh"), "Environment": {"COUNT_TO": "10", "STEP_SECONDS": "0.2"}}
+    job = lenient.start("on-demand", InstanceTypes=[SCARCE], **short)
+    refused = jobs.start("no-capacity", InstanceTypes=[SOLD_OUT], **short)
+    without = _end(refused)
+    told = _end(job, without=without)
+    [instance] = job.instances("terminated")
+    return replace(told, seen={**told.seen, "is_spot": job.is_spot(instance)})
+
+
+@plays(no_capacity)
+def test_no_spot_capacity(told: Told) -> None:
+    """Without Spot capacity in any pool a job waits longer and longer, ten minutes in all, and then goes On-Demand where it may."""
+    assert told.ended.status == "SUCCEEDED", told
+    assert not told.seen["is_spot"]
+    waits = [left - entered for entered, left in told.job.times_in("WaitForCapacity")]
+    due = [min(15 * 2**number, 120) * TIME_SCALE for number in range(7)]
+    assert len(waits) == len(due)
+    assert all(waited >= wait - 0.1 for waited, wait in zip(waits, due, strict=True)), waits
+
+
+@plays(no_capacity)
+def test_no_capacity_is_a_failure(told: Told) -> None:
+    """Where it may not, it fails with EC2's own reasons, and leaves nothing running: it never had an instance."""
+    without = told.seen["without"]
+    assert (without.ended.status, without.ended.error) == ("FAILED", "NoCapacity")
+    assert "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request." in without.ended.cause
+    assert without.job.instances(*LIVE, "terminated") == []
+    assert len(without.job.times_in("WaitForCapacity")) == 7
 
 
 # Programs
@@ -290,6 +407,69 @@ def test_corrupt_checkpoint(told: Told) -> None:
     assert corrupt.seen["newest"]["key"] in corrupt.seen["log"]()
 
 
+@dataclass(frozen=True)
+class Outage:
+    """How far the program was when it was cut off, and when it was connected again; ``kept`` is what the item had kept meanwhile."""
+
+    before: float
+    after: float
+    kept: bool
+
+
+def cut_off(jobs: Jobs) -> Told:
+    """Cut an instance off from S3 for a while, then from DynamoDB, then from S3 until its end, which EC2 announces."""
+    job = jobs.start_example("cut-off", "count.sh", COUNT_TO=300, STEP_SECONDS=0.2)
+    instance = job.await_work(percent=2)
+    job.await_item(lambda item: item["saved_percent"] > 0, 60, "a checkpoint")
+    outages = [_outage(job, instance, "s3", "checkpoint"), _outage(job, instance, "dynamodb", "percent_at")]
+    jobs.remote.fail("s3", "*", "ServiceUnavailable", status=503, session=instance)
+    last = _settled(job)
+    jobs.remote.interrupt([instance])
+    return _end(job, 150, outages=outages, last=json.loads(last["checkpoint"]), log=lambda: job.log(instance))
+
+
+def _outage(job: Job, instance: str, service: str, kept: str) -> Outage:
+    """Cut off until the program has done 5 % more, connect again, and wait until what could not be written is."""
+    job.jobs.remote.fail(service, "*", "ServiceUnavailable", status=503, session=instance)
+    cut = _settled(job)
+    before = job.progress(instance)
+    wait_for(lambda: job.progress(instance) >= before + 5, 60, f"work without {service}")
+    after, seen = job.progress(instance), job.item
+    job.jobs.remote.mend(instance)
+    job.await_item(lambda item: item[kept] != cut[kept] and item["percent"] >= after, 60, f"what {service} has missed")
+    return Outage(before, after, seen[kept] == cut[kept])
+
+
+def _settled(job: Job) -> dict[str, Any]:
+    """Return the item once what was under way when the fault began has arrived: a second passes without a change of its checkpoint."""
+    seen = [job.item, {}]
+
+    def look() -> bool:
+        seen[:] = [job.item, seen[0]]
+        return bool(seen[0]["checkpoint"] == seen[1].get("checkpoint"))
+
+    wait_for(look, 30, "the end of what was under way", 1.0)
+    return seen[0]
+
+
+@plays(cut_off)
+def test_services_out_of_reach(told: Told) -> None:
+    """While S3 or DynamoDB is out of an instance's reach the work goes on, and what could not be written is written as soon as it can be."""
+    assert told.ended.status == "SUCCEEDED", told
+    for outage in told.seen["outages"]:
+        assert outage.after >= outage.before + 5
+        assert outage.kept
+
+
+@plays(cut_off)
+def test_store_out_of_reach_at_the_notice(told: Told) -> None:
+    """Where S3 stays out of reach until the instance's end the last checkpoint is tried to the end; the next goes on from the last good one."""
+    second = told.job.records()[1]
+    assert second["resumed_percent"] == pytest.approx(told.seen["last"]["percent"])
+    assert "Could not save the final checkpoint, trying on: s3:PutObject: ServiceUnavailable" in told.seen["log"]()
+    assert told.job.item["attempt"] == 2
+
+
 def deleted(jobs: Jobs) -> Told:
     """Delete the item of a job that runs."""
     job = jobs.start_example("deleted", "count.sh", COUNT_TO=1000, STEP_SECONDS=0.2)
@@ -331,7 +511,7 @@ def test_stopped_by_hand(told: Told) -> None:
 
 def frozen(jobs: Jobs) -> Told:
     """Freeze an instance, let the job go on without it, and wake it up."""
-    job = jobs.start_example("zombie", "count.sh", COUNT_TO=150, STEP_SECONDS=0.2)
+    job = jobs.start_example("zombie", "count.sh", COUNT_TO=200, STEP_SECONDS=0.2)
     zombie = job.await_work(percent=5)
     job.signal(zombie, signal.SIGSTOP)
     found = json.dumps({"result": "interrupted", "deadline": time.time() + 2})
@@ -339,7 +519,8 @@ def frozen(jobs: Jobs) -> Told:
     job.await_work(2, percent=10)
     job.signal(zombie, signal.SIGCONT)
     wait_for(lambda: zombie not in job.instances("pending", "running"), 30, "the end of the zombie")
-    seen = job.item
+    before = job.item["checkpoint"]
+    seen = job.await_item(lambda item: item["checkpoint_before"] not in (before, item["checkpoint"]), 30, "two more checkpoints")
     keys = [json.loads(seen[name])["key"] for name in ("checkpoint", "checkpoint_before")]
     return _end(job, owner=seen["owner"], keys=keys, log=lambda: job.log(zombie))
 
@@ -432,18 +613,14 @@ def test_workshop(workshop: Job) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_workshop_at_length(jobs: Jobs) -> None:
-    """So does the workshop's other input, six minutes of work."""
-    machine = _shell(jobs, f"{FINDS_MACHINE} --output text")
-    given = '{ "JobDuration": "6", "CheckpointDuration": "2"}'
-    line = f"aws stepfunctions start-execution --state-machine-arn {machine} --input '{given}' --query executionArn --output text"
-    execution = _shell(jobs, line)
-    job = Job(jobs, execution.rpartition(":")[2], execution)
-    wait_for(lambda: job.instances("running"), 30, "the workshop's instance")
-    template = _shell(jobs, f"{FINDS_TEMPLATE} --output text")
-    _shell(jobs, f"aws fis start-experiment --experiment-template-id {template}")
+@pytest.mark.parametrize("given", WORKSHOP_INPUTS)
+def test_workshop_at_length(jobs: Jobs, given: str) -> None:
+    """So do the workshop's own inputs, two and six minutes of work."""
+    wait_for(lambda: not _targets(jobs), 60, "the end of all other jobs")
+    job = _play_workshop(jobs, given)
     job.finish(480)
     assert job.item["attempt"] == 2
+    assert job.done_twice() == [pytest.approx(0, abs=0.05)]
 
 
 # The game day
@@ -455,16 +632,19 @@ def test_baseline(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name, text in client_environment(jobs.remote.endpoint).items():
         monkeypatch.setenv(name, text)
     results = ["--json", str(tmp_path / "gameday.json"), "--picture", str(tmp_path / "gameday.png")]
+    work, interval = 3.5, 1.0
+    minutes = ["--job-minutes", str(work), "--checkpoint-minutes", str(interval)]
     before = signal.getsignal(signal.SIGTERM)
     try:
-        status = gameday(["terminate", "--stack", STACK, "--time-scale", str(TIME_SCALE), *results])
+        status = gameday(["terminate", "--stack", STACK, "--time-scale", str(TIME_SCALE), *minutes, *results])
     finally:
         signal.signal(signal.SIGTERM, before)
     assert status == 0
     figures = json.loads((tmp_path / "gameday.json").read_text())
     assert set(figures) == FIGURES
     assert (figures["experiment"], figures["hypothesis_held"], figures["attempts"]) == ("terminate", True, 2)
-    assert figures["recomputed_percent"] <= 100 * 2 / 6
+    assert figures["recomputed_percent"] <= 100 * interval / work
+    assert figures["percent_resumed_from"] >= figures["percent_at_notice"] - 100 * interval / work
     assert (tmp_path / "gameday.png").read_bytes().startswith(b"\x89PNG")
 
 
