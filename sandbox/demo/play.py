@@ -1,4 +1,4 @@
-"""The demonstration from start to end: sandbox, fleet, deployment, interruptions, story, figures."""
+"""The demonstration from start to end: sandbox, fleet, deployment, interruptions, story, figures; then the job and its game day."""
 
 import json
 import shutil
@@ -10,21 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox import control
+from sandbox import control, gameday
 from sandbox.control import SandboxError
 from sandbox.demo import figures, scenario
 from sandbox.demo.figures import Record
 from sandbox.demo.picture import draw
 from sandbox.demo.scenario import Player
 from sandbox.demo.screen import Screen
-from sandbox.deploy import STACK, Sam, functions, outputs
+from sandbox.deploy import Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
-from sandbox.stage import Stage, perform, sandbox_for
+from sandbox.stage import Stage, build, deploy, perform, sandbox_for
 from sandbox.story import Story
 from sandbox.waiting import TooLong
 
 TIME_SCALE = 0.25
+GAME_DAY_TIME_SCALE = 0.1
 WARNING_SECONDS = 120
 WAVES = 3
 SECONDS_BETWEEN_WAVES = 0.7
@@ -52,15 +53,21 @@ def play(options: Options, screen: Screen | None = None) -> int:
     shown = screen or Screen()
     with sandbox_for(Stage(options.directory, TIME_SCALE, options.port, options.keep), shown) as state:
         shutil.rmtree(options.directory / "volume-of-the-fleet", ignore_errors=True)
-        record = _Demonstration(Remote(state.endpoint), options, shown).run()
-    shown.table(record)
-    _write(record, options.out)
-    shown.say(f"{options.out / 'demo.png'} has the picture, {options.out / 'demo.json'} the figures.")
+        demonstration = _Demonstration(Remote(state.endpoint), options, shown)
+        status = max(_conclude(demonstration.run(), options.out, shown), demonstration.run_job())
+    if status == 0:
+        shown.say(f"Everything held that must hold, {time.monotonic() - began:.0f} s after the start.")
+    return status
+
+
+def _conclude(record: Record, out: Path, screen: Screen) -> int:
+    """Show and keep what happened to the fleet; return 1 where something does not hold that must."""
+    screen.table(record)
+    _write(record, out)
+    screen.say(f"{out / 'demo.png'} has the picture, {out / 'demo.json'} the figures.")
     complaints = figures.complaints(record)
     for sentence in complaints:
-        shown.complain(sentence)
-    if not complaints:
-        shown.say(f"Everything held that must hold, {time.monotonic() - began:.0f} s after the start.")
+        screen.complain(sentence)
     return 1 if complaints else 0
 
 
@@ -70,14 +77,15 @@ class _Demonstration:
     def __init__(self, remote: Remote, options: Options, screen: Screen) -> None:
         self.remote = remote
         self.screen = screen
-        self.directory = options.directory
+        self.options = options
         self.sam = Sam(remote.endpoint, options.directory)
         self.fleet = Fleet(remote, options.directory / "volume-of-the-fleet")
 
     def run(self) -> Record:
         """Do everything; return what happened."""
         players = self._launch()
-        self._deploy()
+        build(self.sam, self.screen)
+        deploy(self.sam, self.screen, "it")
         self._await_fleet(players)
         self._warm()
         story = Story(self.remote, datetime.now(UTC))
@@ -88,17 +96,26 @@ class _Demonstration:
         self._watch(players, story)
         return self._record(players, story, since, burst)
 
+    def run_job(self) -> int:
+        """Add the job to the stack and let the FIS workshop's interruption meet it; return the game day's exit status."""
+        self.screen.say("\nAnd the job that always finishes, in a game day: six minutes of work, whose instance is interrupted after three.\n")
+        self._end_fleet()
+        gameday.deploy_job(self.sam, self.screen)
+        scale = control.change_time_scale(self.options.directory, GAME_DAY_TIME_SCALE).time_scale
+        self.screen.say(f"Time runs {1 / scale:.0f} times as fast from now on.\n")
+        return gameday.run(gameday.Options(time_scale=scale, out=self.options.out), self.remote.endpoint)
+
+    def _end_fleet(self) -> None:
+        """End the instances that were spared: this machine's processors are for the job now."""
+        ec2 = self.remote.client("ec2")
+        running = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])["Reservations"]
+        ec2.terminate_instances(InstanceIds=[instance["InstanceId"] for group in running for instance in group["Instances"]])
+
     def _launch(self) -> list[Player]:
         parts = scenario.parts()
         with self.screen.step(f"Launching {len(parts)} Spot Instances", f"{len(parts)} Spot Instances launched"):
             launched = self.fleet.launch(part.wanted for part in parts)
         return [Player(*pair) for pair in zip(launched, parts, strict=True)]
-
-    def _deploy(self) -> None:
-        with self.screen.step("Building the application: sam build", "The application is built") as progress:
-            self.sam.build(progress)
-        with self.screen.step("Deploying it: sam deploy", f"The stack {STACK} is deployed") as progress:
-            self.sam.deploy(progress=progress)
 
     def _await_fleet(self, players: Sequence[Player]) -> None:
         launched = [player.launched for player in players]

@@ -13,6 +13,7 @@ import pytest
 from sandbox.control import REPOSITORY
 from sandbox.processes import processes_of
 from sandbox.waiting import wait_for
+from tests.e2e.jobs import FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,18 +63,24 @@ def runs(tmp_path: Path) -> Iterator[Callable[[], Run]]:
         run.end()
 
 
+@pytest.mark.timeout(450)
 def test_demonstration(runs: Callable[[], Run]) -> None:
-    """The demonstration ends with status 0, its figures are those that must hold, and no process is left."""
+    """The demonstration ends with status 0, its figures and those of the game day are what must hold, and no process is left."""
     run = runs()
     emulator = run.emulator()
-    output = run.finish(240)
+    output = run.finish(400)
     assert run.process.returncode == 0, output
     figures = json.loads((run.out / "demo.json").read_text())
     assert set(figures) == {"notices", "duplicates", "calls", "outcomes", "event_to_command_seconds"}
     assert (figures["notices"], figures["duplicates"]) == (20, 1)
     assert figures["outcomes"] == {"saved": 16, "failed": 2, "vanished": 1, "not opted in": 1, "late": 0}
     assert 1 <= figures["calls"]["ec2:DescribeInstances"] <= 4
-    assert (run.out / "demo.png").read_bytes().startswith(b"\x89PNG")
+    gameday = json.loads((run.out / "gameday.json").read_text())
+    assert set(gameday) == FIGURES
+    assert (gameday["experiment"], gameday["hypothesis_held"], gameday["attempts"], gameday["time_scale"]) == ("interrupt", True, 2, 0.1)
+    assert gameday["recomputed_percent"] == pytest.approx(0, abs=0.05)
+    for picture in ("demo.png", "gameday.png"):
+        assert (run.out / picture).read_bytes().startswith(b"\x89PNG")
     assert processes_of(emulator) == set()
 
 
