@@ -68,6 +68,27 @@ class TestDynamoNoticesTable(NoticesTableCases):
             DynamoNoticesTable(client("dynamodb"), "nowhere", timedelta(days=30)).add(fresh(), NOW, "invocation-1")
 
 
+class TestShardedNoticesTable(NoticesTableCases):
+    """``DynamoNoticesTable`` with several shards keeps the same contract: each notice is found where it was put."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def table(cls) -> NoticesTable:
+        """Return a table for all cases."""
+        dynamodb = client("dynamodb")
+        create_table(dynamodb, "sharded")
+        return DynamoNoticesTable(dynamodb, "sharded", timedelta(days=30), shards=4)
+
+    def test_notices_are_spread(self, table: NoticesTable) -> None:
+        """Many instances' notices have as many partition keys as there are shards, and nothing else tells them apart."""
+        subjects = recorded(table, *(fresh() for _ in range(40)))
+        items = client("dynamodb").scan(TableName="sharded")["Items"]
+        mine = {subject.key.notice_id for subject in subjects}
+        keys = {item["account_region"]["S"] for item in items if item["notice_id"]["S"] in mine}
+        assert keys == {f"{subjects[0].key.account_region}#{number}" for number in range(4)}
+        assert {subject.key for subject in subjects} == set(table.read([subject.key for subject in subjects]))
+
+
 class TestEc2Fleet(FleetCases):
     """``Ec2Fleet`` on moto, which names one unknown id at a time."""
 

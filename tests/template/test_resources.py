@@ -60,11 +60,19 @@ def test_only_new_notices_come_in_one_batch() -> None:
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
     assert [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]] == [{"eventName": ["INSERT"]}]
     assert mapping["BatchSize"] == 1000
-    assert mapping.get("ParallelizationFactor", 1) == 1
+    assert resolved(mapping["ParallelizationFactor"]) == 1
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
     assert resolved(mapping["MaximumBatchingWindowInSeconds"]) == PARAMETERS["BatchingWindowSeconds"]["Default"] == 1
+
+
+def test_shards_are_answered_side_by_side() -> None:
+    """More shards than one are as many as Lambda takes batches of from one stream shard, and the functions hear of the number."""
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    assert resolved(mapping["ParallelizationFactor"], {"Shards": 2}) == PARAMETERS["Shards"]["MaxValue"] == 10
+    told = [function["Environment"]["Variables"]["SHARDS"] for function in of_type("AWS::Lambda::Function").values()]
+    assert [resolved(value, {"Shards": 2}) for value in told] == [2] * len(told)
 
 
 def test_the_streams_limits_are_lambdas() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,28 @@ def test_a_damaged_item_hides_no_other(table: DynamoNoticesTable, aws: AwsOverHt
     aws.always(QUERY, ok(Items=items))
     assert list(table.read([notice().key, rebalance().key])) == [rebalance().key]
     assert [record.notice for record in table.of_instance(f"{ACCOUNT}#{REGION}", instance_id())] == [rebalance()]
+
+
+def test_a_shard_is_an_instances_own(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """With several shards, every call names an instance's notices by the same share of the key, another for another instance."""
+    sharded = replace(table, shards=4)
+    aws.always(PUT, ok())
+    aws.always(UPDATE, ok())
+    aws.always(READ, ok(Responses={"notices": []}))
+    aws.always(QUERY, ok(Items=[]))
+    aws.always(ANSWER, ok(Responses=[{}]))
+    for number in range(1, 9):
+        subject = notice(number)
+        sharded.add(subject, NOW, "invocation-1")
+        sharded.read([subject.key])
+        sharded.of_instance(subject.key.account_region, subject.instance_id)
+        sharded.answer([Answer(subject, NOW, command_id=COMMAND_ID)])
+        sharded.close(subject.key, Closing(Outcome.SAVED, "saved", NOW, "invocation-1"))
+        sharded.mark_gone(subject.key, InstanceEnded(subject.instance_id, "terminated", ACCOUNT, REGION, NOW), "invocation-1")
+    told = [re.findall(rf"{ACCOUNT}#{REGION}[#0-9]*", str(call.parameters)) for call in aws.calls]
+    shares = [{keys for call in told[first : first + 6] for keys in call} for first in range(0, len(told), 6)]
+    assert all(len(keys) == 1 for keys in shares), shares
+    assert {f"{ACCOUNT}#{REGION}#{number}" for number in range(4)} == set.union(*shares)
 
 
 def test_answers_are_written_in_one_call(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:

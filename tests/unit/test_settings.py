@@ -41,6 +41,13 @@ def test_a_missing_variable_is_named(name: str, value: str | None) -> None:
         Settings.from_env(environment)
 
 
+@pytest.mark.parametrize(("value", "shards"), [(None, 1), ("", 1), ("1", 1), ("4", 4)])
+def test_there_is_one_shard_unless_told(value: str | None, shards: int) -> None:
+    """The number of shards is the stack's; without a word it is one, as it was before there were any."""
+    told = {} if value is None else {"SHARDS": value}
+    assert Settings.from_env(ENVIRONMENT | told).shards == shards
+
+
 @pytest.mark.parametrize("environment", [ENVIRONMENT, ENVIRONMENT | {"JOBS_TABLE": ""}])
 def test_there_may_be_no_job_part(environment: dict[str, str]) -> None:
     """Where the job part is not deployed, there is no jobs table, and that is no error."""
@@ -56,6 +63,8 @@ def test_there_may_be_no_job_part(environment: dict[str, str]) -> None:
         ("RETENTION_DAYS", "-1", "expected a whole number of days, 1 or more"),
         ("RETENTION_DAYS", "1.5", "expected a whole number of days, 1 or more"),
         ("RETENTION_DAYS", "²", "expected a whole number of days, 1 or more"),
+        ("SHARDS", "0", "expected a whole number of shards, 1 or more"),
+        ("SHARDS", "many", "expected a whole number of shards, 1 or more"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str, expected: str) -> None:

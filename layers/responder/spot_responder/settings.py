@@ -23,6 +23,7 @@ class Settings:
     checkpoint_document: str
     policy: Policy
     keep: timedelta
+    shards: int = 1
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -36,7 +37,9 @@ class Settings:
                 OptInTag(_required(env, "OPT_IN_TAG_KEY"), _required(env, "OPT_IN_TAG_VALUE")),
                 _rebalance_response(_required(env, "REBALANCE_RESPONSE")),
             ),
-            keep=timedelta(days=_days(_required(env, "RETENTION_DAYS"))),
+            keep=timedelta(days=_count("RETENTION_DAYS", _required(env, "RETENTION_DAYS"), "days")),
+            # One, unless the stack says otherwise.
+            shards=_count("SHARDS", env.get("SHARDS") or "1", "shards"),
         )
 
 
@@ -55,7 +58,7 @@ def _rebalance_response(value: str) -> RebalanceResponse:
         raise ConfigurationError(f"REBALANCE_RESPONSE is {value!r}: expected {allowed}") from None
 
 
-def _days(value: str) -> int:
+def _count(name: str, value: str, of_what: str) -> int:
     if not value.isdecimal() or int(value) < 1:
-        raise ConfigurationError(f"RETENTION_DAYS is {value!r}: expected a whole number of days, 1 or more")
+        raise ConfigurationError(f"{name} is {value!r}: expected a whole number of {of_what}, 1 or more")
     return int(value)

@@ -1,6 +1,7 @@
 """The notices table: what AWS said, what was found, what was done, how it ended, on one item (DynamoDB API).
 
-Partition key ``account_region`` (``123456789012#us-east-1``), sort key ``notice_id`` (``<instance>#<kind>#<time>``).
+Partition key ``account_region`` (``123456789012#us-east-1``), sort key ``notice_id`` (``<instance>#<kind>#<time>``). Where the stack
+has more than one of ``Shards``, each instance's share of the key is its own: ``123456789012#us-east-1#3``.
 Every attribute is a text but ``expires_at``, epoch seconds, by which the table's TTL removes the item.
 Answers are written 25 to a call with BatchExecuteStatement: an item that cannot be written does not stop the others, and
 only the attributes named change, so that an outcome written meanwhile stays.
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
 
 from botocore.exceptions import ClientError
 
@@ -46,16 +48,17 @@ type Item = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class DynamoNoticesTable:
-    """``NoticesTable`` on DynamoDB; items are removed ``keep`` after their notice."""
+    """``NoticesTable`` on DynamoDB; items are removed ``keep`` after their notice. ``shards`` divide the key of an account and Region."""
 
     dynamodb: DynamoDBClient
     name: str
     keep: timedelta
+    shards: int = 1
     batch_size: int = STATEMENTS_PER_CALL
 
     def add(self, notice: Notice, now: datetime, by: str) -> bool:
         """Put the item unless it is there. A lost answer to our own put is not taken for a second copy: ``by`` tells."""
-        item = {**to_item(notice), **_texts(recorded_by=by, recorded_at=timestamp(now))}
+        item = {**to_item(notice), **self._key(notice.key), **_texts(recorded_by=by, recorded_at=timestamp(now))}
         item["expires_at"] = {"N": str(int((notice.time + self.keep).timestamp()))}
         put = {"Item": item, "ConditionExpression": "attribute_not_exists(notice_id)"}
         return self._if_first("PutItem", put, "recorded_by", by)
@@ -65,7 +68,7 @@ class DynamoNoticesTable:
         found: dict[NoticeKey, Record] = {}
         for some in batched(keys, KEYS_PER_READ, strict=False):
             with self._calling("BatchGetItem"):
-                wanted: KeysAndAttributesTypeDef = {"Keys": [_key(key) for key in some], "ConsistentRead": True}
+                wanted: KeysAndAttributesTypeDef = {"Keys": [self._key(key) for key in some], "ConsistentRead": True}
                 answer = self.dynamodb.batch_get_item(RequestItems={self.name: wanted})
             if answer.get("UnprocessedKeys"):
                 raise Unavailable("dynamodb:BatchGetItem: some keys were left unprocessed")
@@ -74,7 +77,7 @@ class DynamoNoticesTable:
 
     def of_instance(self, account_region: str, instance_id: str) -> list[Record]:
         """Return the records of one instance; their notice ids begin with its id."""
-        values = _texts(account_region=account_region, instance=f"{instance_id}#")
+        values = _texts(account_region=partition(account_region, instance_id, self.shards), instance=f"{instance_id}#")
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.name,
             KeyConditionExpression="account_region = :account_region AND begins_with(notice_id, :instance)",
@@ -102,14 +105,14 @@ class DynamoNoticesTable:
         guesses = _texts(missed=Outcome.MISSED, failed=Outcome.FAILED) if closing.outcome is Outcome.SAVED else {}
         is_open = "(attribute_not_exists(outcome) OR outcome IN (:missed, :failed))" if guesses else "attribute_not_exists(outcome)"
         values = _texts(outcome=closing.outcome, reason=closing.reason, closed_at=timestamp(closing.at), closed_by=closing.by)
-        update = {**_update(key, values), "ConditionExpression": f"attribute_exists(notice_id) AND {is_open}"}
+        update = {**_update(self._key(key), values), "ConditionExpression": f"attribute_exists(notice_id) AND {is_open}"}
         update["ExpressionAttributeValues"] |= {f":{name}": value for name, value in guesses.items()}
         return self._if_first("UpdateItem", update, "closed_by", closing.by)
 
     def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
         """Write when and how the instance ended, unless that is known."""
         values = _texts(instance_state=ended.state, gone_at=timestamp(ended.time), gone_by=by)
-        update = {**_update(key, values), "ConditionExpression": "attribute_exists(notice_id) AND attribute_not_exists(gone_at)"}
+        update = {**_update(self._key(key), values), "ConditionExpression": "attribute_exists(notice_id) AND attribute_not_exists(gone_at)"}
         return self._if_first("UpdateItem", update, "gone_by", by)
 
     def _if_first(self, operation: Literal["PutItem", "UpdateItem"], request: Mapping[str, Any], by_attribute: str, by: str) -> bool:
@@ -139,13 +142,15 @@ class DynamoNoticesTable:
         sets = " ".join(f'SET "{name}"=?' for name in values)
         open_only = 'AND "outcome" IS MISSING' if answer.outcome is not None else ""
         statement = f'UPDATE "{self.name}" {sets} WHERE "account_region"=? AND "notice_id"=? {open_only}'
-        key = answer.notice.key
-        parameters = [*values.values(), key.account_region, key.notice_id]
         return {
             "Statement": statement.strip(),
-            "Parameters": [{"S": value} for value in parameters],
+            "Parameters": [*_texts(**values).values(), *self._key(answer.notice.key).values()],
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+
+    def _key(self, key: NoticeKey) -> dict[str, dict[str, str]]:
+        instance_id, _, _ = key.notice_id.partition("#")
+        return _texts(account_region=partition(key.account_region, instance_id, self.shards), notice_id=key.notice_id)
 
     @contextmanager
     def _calling(self, operation: str) -> Iterator[None]:
@@ -158,6 +163,11 @@ class DynamoNoticesTable:
                     raise
                 sentence = f"NOTICES_TABLE is {self.name}: there is no such table in this account and Region, deploy the stack again"
                 raise ConfigurationError(sentence) from error
+
+
+def partition(account_region: str, instance_id: str, shards: int) -> str:
+    """Return the partition key of an instance's notices: that of all, or its share of it, always the same."""
+    return account_region if shards == 1 else f"{account_region}#{crc32(instance_id.encode()) % shards}"
 
 
 def to_item(notice: Notice) -> dict[str, dict[str, str]]:
@@ -261,18 +271,14 @@ def _matching(item: Item, name: str, pattern: re.Pattern[str]) -> str:
     return text
 
 
-def _key(key: NoticeKey) -> dict[str, dict[str, str]]:
-    return _texts(account_region=key.account_region, notice_id=key.notice_id)
-
-
 def _texts(**values: str) -> dict[str, dict[str, str]]:
     return {name: {"S": str(value)} for name, value in values.items()}
 
 
-def _update(key: NoticeKey, values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _update(key: Mapping[str, Any], values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return the parts of an UpdateItem that set these attributes; names go by placeholders, some are reserved words."""
     return {
-        "Key": _key(key),
+        "Key": key,
         "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in values),
         "ExpressionAttributeNames": {f"#{name}": name for name in values},
         "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},

@@ -63,4 +63,4 @@ def story() -> StoryLog:
 @cache
 def notices() -> DynamoNoticesTable:
     """Return the notices table."""
-    return DynamoNoticesTable(client("dynamodb"), settings().notices_table, settings().keep)
+    return DynamoNoticesTable(client("dynamodb"), settings().notices_table, settings().keep, settings().shards)
