@@ -52,7 +52,7 @@ class ChildProgram:
     # Running
 
     def start(self, job: Job, attempt: int) -> None:
-        """Run the job's command in a session of its own; raise OSError where that cannot be."""
+        """Run the job's command in a session of its own; raise OSError, or ValueError for a NUL character, where that cannot be."""
         for file in (self.progress_file, self.ready_file, self.saved_file):
             file.unlink(missing_ok=True)
         command = job.command or f"exec {shlex.quote(sys.executable)} {shlex.quote(demo_job.__file__)}"

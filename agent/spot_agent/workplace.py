@@ -106,12 +106,17 @@ def _archived(folder: Path, path: Path) -> Archive:
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:
-    """Extract an archive whose checksum was right, so that it is one of our own; names that lead elsewhere are refused all the same."""
+    """Extract an archive whose checksum was right, so that it is one of our own; one that would write elsewhere is refused all the same."""
     members = tar.getmembers()
-    for member in members:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"it names {member.name!r}, which lies outside")
+    paths = [PurePosixPath(member.name) for member in members]
+    links = {path for path, member in zip(paths, members) if member.issym()}
+    targets = [PurePosixPath(member.linkname) for member in members if member.islnk()]
+    for path in (*paths, *targets):
+        if path.is_absolute() or ".." in path.parts or not links.isdisjoint(path.parents):
+            raise ValueError(f"it names {str(path)!r}, which lies outside")
+    if len(set(paths)) < len(paths):
+        # What comes second would be written through a link that came first.
+        raise ValueError("it names something twice")
     if hasattr(tarfile, "fully_trusted_filter"):
         # What the program has saved it gets back, symbolic links out of the directory included.
         tar.extraction_filter = tarfile.fully_trusted_filter

@@ -18,6 +18,7 @@ REGION = "us-east-1"
 STACK = PSEUDO["AWS::StackName"]
 WHOLE = WITH_JOB | {"NotificationEmail": "somebody@example.com"}
 """The parameters of a stack that has every part."""
+HASH = 10
 LAUNCH_TEMPLATE, BUCKET = "lt-0123456789abcdef0", f"{STACK}-jobbucket"
 
 
@@ -68,7 +69,8 @@ def _known(name: str) -> str:
     if attribute == "Arn" and kind == "AWS::Events::Rule":
         return arn("events", f"rule/{STACK}-{logical}")
     if kind == "AWS::Lambda::LayerVersion":
-        return arn("lambda", f"layer:{logical}:1")
+        # SAM adds a hash to the logical name, and not to the layer's.
+        return arn("lambda", f"layer:{logical[:-HASH]}:1")
     raise NotImplementedError(f"what {name} becomes")
 
 

@@ -76,7 +76,8 @@ def test_keys_do_not_depend_on_case() -> None:
 
 def test_for_all_values_wants_a_subset() -> None:
     """ForAllValues holds if every value of the request is in the policy, and if there is none ("Multivalued context keys")."""
-    statement = [allow(**{"ForAllValues:StringEquals": {"dynamodb:Attributes": ["ID", "Message", "Tags"]}})]
+    condition: dict[str, Any] = {"ForAllValues:StringEquals": {"dynamodb:Attributes": ["ID", "Message", "Tags"]}}
+    statement = [allow("*", "*", **condition)]
     assert is_allowed(statement, Request("dynamodb:GetItem", context={"dynamodb:Attributes": ["ID", "Message"]}))
     assert not is_allowed(statement, Request("dynamodb:GetItem", context={"dynamodb:Attributes": ["ID", "UserName"]}))
     assert is_allowed(statement, Request("dynamodb:GetItem"))
