@@ -34,6 +34,8 @@ SIGN_OF_LIFE_SECONDS = 10.0
 """The owner writes at least so often, whether its percentage has changed or not."""
 SILENCE_SECONDS = 30.0
 """An owner that has written nothing for so long is taken for dead by the attempt that waits for it."""
+LAST_SAVE_SECONDS = 900.0
+"""An owner that has stopped working, and cannot save for so long, gives no sign of life any more: the attempt that waits may go on."""
 MEASURE_SECONDS = 1.0
 SAFETY_FACTOR = 1.5
 LONGEST_MARGIN_SECONDS = 3.0
@@ -221,7 +223,7 @@ def _claimed(known: Known, now: float) -> Steps:
         return (Step(Do.MARK_STOPPED, why),) if known.is_due(Do.MARK_STOPPED, now) else ()
     if known.is_restored:
         return (Step(Do.START),)
-    return (Step(Do.RESTORE),) if known.activity is None else ()
+    return (Step(Do.RESTORE),) if known.activity is None else _sign_of_life(known, now)
 
 
 # The work
@@ -292,6 +294,11 @@ def _progress(known: Known, now: float) -> Steps:
     return tuple(steps)
 
 
+def _sign_of_life(known: Known, now: float) -> Steps:
+    """Let the attempt that waits know that this one is still at it, while a restore or the last save takes its time."""
+    return (Step(Do.WRITE_PROGRESS),) if known.is_due(Do.WRITE_PROGRESS, now, SIGN_OF_LIFE_SECONDS) else ()
+
+
 def _record(known: Known, now: float) -> Steps:
     return (Step(Do.RECORD_ATTEMPT),) if known.unrecorded and known.is_due(Do.RECORD_ATTEMPT, now) else ()
 
@@ -303,9 +310,9 @@ def _handing_over(known: Known, now: float) -> Steps:
     """Record the last save. After the deadline, too, while the instance is still there: the fence alone says when it is too late."""
     if known.saved is not None:
         return (Step(Do.MARK),) if known.is_due(Do.MARK, now) else ()
-    if known.activity is not None or not known.is_due(_LAST_SAVE[known.phase], now):
-        return ()
-    return (Step(_LAST_SAVE[known.phase]),)
+    if known.activity is None and known.is_due(_LAST_SAVE[known.phase], now):
+        return (Step(_LAST_SAVE[known.phase]),)
+    return _sign_of_life(known, now) if now - known.since < LAST_SAVE_SECONDS else ()
 
 
 _LAST_SAVE = {Phase.HANDING_OVER: Do.SAVE_FINAL, Phase.FINISHING: Do.SAVE_RESULT}

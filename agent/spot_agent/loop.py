@@ -239,7 +239,9 @@ class Agent:
             self.known = self.known.job_seen(self.ports.jobs.record_deadline(self.known.notice.deadline), now)
 
     def _write_progress(self, _step: Step, now: float) -> None:
-        self.known = self.known.job_seen(self.ports.jobs.write_progress(self.known.percent, now), now)
+        # While it restores, what was done before stays written down: so much of it is done twice, should this attempt not come to work.
+        percent = self._job.percent if self.known.phase is Phase.CLAIMED else self.known.percent
+        self.known = self.known.job_seen(self.ports.jobs.write_progress(percent, now), now)
 
     def _record_attempt(self, _step: Step, _now: float) -> None:
         self.ports.jobs.record_attempt(self.known.unrecorded)
@@ -283,7 +285,7 @@ class Agent:
     def _start(self, _step: Step, now: float) -> None:
         try:
             self.ports.program.start(self._job, self.known.me.attempt)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL character
             self._failed(f"the program cannot be started: {error}", now)
             return
         started = self.ports.clock()
@@ -318,10 +320,11 @@ class Agent:
     def _save_final(self, step: Step, now: float) -> None:
         if self.known.phase is Phase.WORKING:
             self._tell("hand-over", f"The program is stopped for the final checkpoint: {step.why}")
+            self.known = self.known.entered(Phase.HANDING_OVER, now)
         if self.known.is_doing(Do.SAVE):
             self.known = self.known.overlapped()
         self._abandon()
-        self.known = self.known.began(Do.SAVE_FINAL, now).entered(Phase.HANDING_OVER, now)
+        self.known = self.known.began(Do.SAVE_FINAL, now)
         limit = self.known.notice.deadline - KILL_SECONDS if self.known.notice else now + SIGNAL_SECONDS
         self.ports.keeper.save(self.known.numbers, Do.SAVE_FINAL, self._job, min(limit, now + SIGNAL_SECONDS))
 

@@ -1,0 +1,72 @@
+"""What slow stores, too little memory and refusals do to a job: nothing that goes on for ever, and nothing in silence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spot_agent.job import Checkpoint
+from tests.unit.agent.test_agent_life import done_twice, finished, working
+from tests.unit.agent.world import World
+
+SAVE_SECONDS = "tests.unit.agent.world.SAVE_SECONDS"
+FETCH_SECONDS = "tests.unit.agent.world.FETCH_SECONDS"
+LONG_JOB_SECONDS = 1800.0
+
+
+@pytest.mark.parametrize("seconds", [25.0, 32.0, 50.0])
+def test_slow_final_checkpoint_is_waited_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """A final checkpoint that takes longer than an owner may be silent is waited for: no work is done twice."""
+    monkeypatch.setattr(SAVE_SECONDS, seconds)
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    working(world, 40).warn()
+    world.run(finished)
+    assert done_twice(world) == 0.0
+    assert "final checkpoint" in world.messages("claimed")[1]
+
+
+def test_slow_result_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that takes 80 s to save is not taken from its attempt: the finished job is not done again."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    working(world, 99).warn()
+    monkeypatch.setattr(SAVE_SECONDS, 80.0)
+    world.run(finished)
+    assert world.result == {"result": "finished"}
+    assert len(world.messages("program started")) == 1
+    assert done_twice(world) == 0.0
+
+
+def test_slow_restore_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt whose restore takes minutes shows that it lives, and leaves written down how far the work was before."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    saved = Checkpoint("old", "sha", 55.0, 10, 0.0)
+    world.job = replace(world.job_now(), attempt=1, owner=1, owner_id="gone", final=1, checkpoint=saved, saved_percent=55.0, percent=60.0)
+    monkeypatch.setattr(FETCH_SECONDS, 100.0)
+    world.launch()
+    world.run(lambda world: world.job_now().owner == 2)
+    for _ in range(8):
+        world.run_for(11)
+        percent_at = world.job_now().percent_at
+        assert percent_at is not None
+        assert world.now - percent_at <= 11
+        assert world.job_now().percent == 60.0
+    world.run(finished)
+    assert world.records[2]["resumed_percent"] == 55.0
+
+
+def test_owner_that_never_saves_is_not_waited_for_for_ever() -> None:
+    """Without a deadline, an owner that has stopped working but cannot save is given up after a quarter of an hour."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    first = working(world, 40)
+    world.launch()
+    world.run(lambda world: world.job_now().ready == 2)
+    world.store_is_down = True
+    world.run(lambda _: not first.program.is_running(), 60)
+    stopped = world.now
+    world.run_for(800)
+    assert world.job_now().owner == 1
+    world.run(lambda world: world.job_now().owner == 2, 200)
+    assert world.now - stopped > 900
+    world.store_is_down = False
+    world.run(finished)
