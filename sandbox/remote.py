@@ -71,9 +71,14 @@ class Remote:
 
     def calls(self, since: float = 0) -> list[Call]:
         """Return the API calls since a time (epoch seconds), in their order."""
-        answer = self._request("GET", f"calls?since={since}")
-        seen = answer["calls"] if isinstance(answer, dict) else answer
+        seen = self.whole_calls(since)
         return [Call(call["time"], call["service"], call["operation"], call["function"], call["error"]) for call in seen]
+
+    def whole_calls(self, since: float = 0) -> list[dict[str, Any]]:
+        """Return them with all that the sandbox knows: ``principal`` (the role's ARN) and ``parameters``, too."""
+        answer = self._request("GET", f"calls?since={since}")
+        seen: list[dict[str, Any]] = answer["calls"] if isinstance(answer, dict) else answer
+        return seen
 
     def control(self, path: str, body: Mapping[str, Any]) -> Any:
         """Post to a control of the sandbox and return its answer; raise `SandboxError` with its sentence."""

@@ -16,6 +16,7 @@ from sandbox.deploy import Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
 from tests.e2e.deployment import ENDLESS, FAILING, NOT_MANAGED, NOT_OPTED_IN, PLAIN, Act, Deployed, unknown_id, wanted_of_pool
+from tests.rights.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,19 @@ if TYPE_CHECKING:
 TIME_SCALE = 0.1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let test_rights.py judge what all the others have done."""
+    items.sort(key=lambda item: item.path.name == "test_rights.py")
+
+
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def witness() -> Witness:
+    """Who called what in the sandboxes of this run; a fixture that starts one lets it be watched."""
+    return Witness()
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory, witness: Witness) -> Iterator[Deployed]:
     """A sandbox with the stack deployed by the real `sam build` and `sam deploy`, its fleet booted."""
     directory = tmp_path_factory.mktemp("sandbox")
     state = control.start(directory, port=0, time_scale=TIME_SCALE, boot_seconds=40)
@@ -40,7 +52,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             launched = launching.result()
         fleet.await_ready(launched)
         stack = remote.client("cloudformation")
-        yield Deployed(remote, sam, outputs(stack), functions(stack), fleet, launched)
+        with witness.watching(remote):
+            yield Deployed(remote, sam, outputs(stack), functions(stack), fleet, launched)
     finally:
         control.stop(directory)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tests.rights.witness import Witness
+
 GROUP, INTERRUPTED = 8, 4
 AT_ONCE = 6
 """How many scenarios are played side by side: two cores have to boot their instances in the notice's 12 s."""
@@ -49,7 +51,7 @@ SHORT_INPUT = '{ "JobDuration": "0.7", "CheckpointDuration": "0.1", "WaitForJobF
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+def jobs(tmp_path_factory: pytest.TempPathFactory, witness: Witness) -> Iterator[Jobs]:
     """A sandbox with the stack and its job part, deployed by the real `sam build` and `sam deploy`."""
     directory = tmp_path_factory.mktemp("jobs")
     state = control.start(directory, port=0, time_scale=TIME_SCALE, boot_seconds=40)
@@ -59,7 +61,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
         sam.deploy(f"SubnetIds={subnets(remote.client('ec2'))}", f"BarrenAttempts={BARREN_ATTEMPTS}", "RebalanceResponse=replace")
         stack = outputs(remote.client("cloudformation"))
         _warm(remote)
-        yield Jobs(remote, sam, stack, stack["StateMachineArn"])
+        with witness.watching(remote):
+            yield Jobs(remote, sam, stack, stack["StateMachineArn"])
     finally:
         control.stop(directory)
 

@@ -1,0 +1,76 @@
+"""Everything that the stack has called, in all sandboxes of this run, as its deployed policies see it. Runs last (see conftest.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rights.authorization import requests
+from tests.rights.policies import actions, applying, is_allowed
+from tests.rights.services import MADE_BY_AWS
+
+if TYPE_CHECKING:
+    from tests.rights.authorization import Call
+    from tests.rights.witness import Recording, Witness
+
+GONE = {"TerminateInstances", "SendCommand"}
+"""Calls that may name an instance that EC2 has forgotten, with its tags, by the time that they are judged."""
+NOT_PLAYED = {
+    ("RespondToNoticesRole", "ssm:DescribeInstanceInformation"): "only where SSM refuses an instance",
+    ("SpotJobRole", "states:StartExecution"): "only when an execution's history is full, after 600 rounds",
+    ("SpotJobRole", "states:StopExecution"): "likewise",
+    ("SpotJobRole", "states:DescribeExecution"): "likewise, or when a job is taken over",
+    ("SpotJobRole", "events:DescribeRule"): "likewise",
+    ("SpotJobRole", "events:PutRule"): "likewise",
+    ("SpotJobRole", "events:PutTargets"): "likewise",
+    ("JobInstanceRole", "s3:AbortMultipartUpload"): "only where the upload of a checkpoint of more than 64 MB breaks",
+    ("EndJobRole", "dynamodb:GetItem"): "only where the job closed itself before it was stopped",
+}
+"""What end-to-end scenarios need not come to; the calls are recorded from the parts themselves in tests/rights/recorded.py."""
+
+
+@pytest.fixture(scope="module")
+def recordings(witness: Witness) -> list[Recording]:
+    """What the sandboxes of this run have seen."""
+    found = witness.recordings()
+    if not found:
+        pytest.skip("no end-to-end test has run")
+    return found
+
+
+def test_every_call_was_allowed(recordings: list[Recording]) -> None:
+    """Each call that a role of the stack made end to end, it may make: action, resource and conditions."""
+    refused = {f"{call.role}: {refusal}" for one in recordings for call in one.calls for refusal in _refusals(one, call)}
+    assert refused == set()
+
+
+def _refusals(recording: Recording, call: Call) -> list[str]:
+    asked = requests(call, recording.world)
+    return [str(request) for request in asked if not is_allowed(recording.roles[call.role], request) and not _is_forgotten(recording, call)]
+
+
+def _is_forgotten(recording: Recording, call: Call) -> bool:
+    return call.operation in GONE and not set(call.parameters["InstanceIds"]) <= recording.world.tags.keys()
+
+
+def test_nothing_was_missed(recordings: list[Recording]) -> None:
+    """The sandboxes' logs are whole: the first call of each is still there."""
+    assert all(one.is_whole for one in recordings)
+
+
+def test_every_action_was_used(recordings: list[Recording]) -> None:
+    """With the job's scenarios among them, every action that a role grants was needed, but for what AWS does itself and what is named above."""
+    whole = [one for one in recordings if any(call.role == "JobInstanceRole" for call in one.calls)]
+    if not whole:
+        pytest.skip("no job has run end to end")
+    used = {
+        (call.role, request.action)
+        for one in recordings
+        for call in one.calls
+        for request in requests(call, one.world)
+        if applying(one.roles[call.role], request)
+    }
+    granted = {(role, action) for role, statements in whole[0].roles.items() for action in actions(statements)}
+    made_by_aws = {(role, action) for role, made in MADE_BY_AWS.items() for action in made}
+    assert granted - used - made_by_aws - NOT_PLAYED.keys() == set()
