@@ -53,8 +53,9 @@ fix: .venv/ready  ## Format, and mend what the linter can
 	ruff format .
 	ruff check --fix .
 
-bench: .venv/ready  ## Measure the functions: cold start, CPU, memory, calls
-	@python -m bench.handlers
+bench: .venv/ready  ## Measure functions, bursts, interrupted jobs and money; write the README's figures
+	@for part in handlers burst overhead cost; do echo "== $$part"; python -m bench.$$part; done
+	@python -m bench.table README.md
 
 build: .venv/ready  ## sam build
 	sam build

@@ -1,0 +1,147 @@
+"""The README's figures, written from ``out/bench.json``: what stands between two markers is replaced.
+
+    python -m bench.table README.md
+
+The markers are lines of their own, ``<!-- bench -->`` and ``<!-- /bench -->``. Nothing is measured here; ``make bench`` does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from bench.results import RESULTS, ROOT, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bench.results import Row
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+TYPICAL_JOB = {"job_hours": 100, "checkpoint_seconds": 10, "notices_missing": 0.05}
+OUR_PART = "responder"
+
+
+class NotWritten(Exception):
+    """The sentence says why."""
+
+
+def replaced(text: str, tables: str) -> str:
+    """Return a text with these tables between its markers.
+
+    Raises:
+        NotWritten: The markers are not there, or not once each and in order.
+    """
+    lines = text.splitlines()
+    if (lines.count(BEGIN), lines.count(END)) != (1, 1) or lines.index(BEGIN) > lines.index(END):
+        raise NotWritten(f"expected one line {BEGIN} and after it one line {END}")
+    before, after = lines[: lines.index(BEGIN) + 1], lines[lines.index(END) :]
+    return "\n".join([*before, "", tables, "", *after]) + "\n"
+
+
+def tables(results: Mapping[str, Sequence[Row]]) -> str:
+    """Return all tables, in Markdown.
+
+    Raises:
+        NotWritten: A benchmark has not run.
+    """
+    missing = [section for section in SECTIONS if not results.get(section)]
+    if missing:
+        raise NotWritten(f"{RESULTS.name} has nothing under {', '.join(missing)}: run `make bench`")
+    return "\n\n".join(f"{title}\n\n{as_table(results[section])}" for section, (title, as_table) in SECTIONS.items())
+
+
+def burst(rows: Sequence[Row]) -> str:
+    """Return each design at each number of warnings."""
+    head = ("Warnings", "Design", "Calls", "Throttled", "Median s", "99th s", "Worst s", "Before the deadline")
+    return markdown(head, [burst_row(row) for row in sorted(rows, key=lambda row: row["warnings"])])
+
+
+def burst_row(row: Row) -> tuple[str, ...]:
+    """Return one line."""
+    seconds = row["event_to_command_seconds"]
+    times = (_seconds(seconds[name]) for name in ("median", "p99", "worst"))
+    calls = sum(row["calls"].values())
+    return (f"{row['warnings']:,}", row["design"], f"{calls:,}", f"{row['throttled']:,}", *times, f"{100 * row['before_deadline']:.4g} %")
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:,.1f}"
+
+
+def handlers(rows: Sequence[Row]) -> str:
+    """Return a line for each function."""
+    head = ("Function", "Cold start, times bare boto3", "Records", "CPU ms", "Peak MB", "Calls")
+    return markdown(head, [handler_row(row) for row in rows])
+
+
+def handler_row(row: Row) -> tuple[str, ...]:
+    """Return one line, of the largest batch."""
+    last = row["warm"][-1]
+    calls = ", ".join(f"{count} {name.split(':')[1]}" for name, count in last["calls"].items())
+    return (f"`{row['function']}`", f"{row['import_ratio']:.2f}", f"{last['size']:,}", f"{row['cpu_ms']:.3g}", f"{row['peak_mb']:.0f}", calls)
+
+
+def overhead(rows: Sequence[Row]) -> str:
+    """Return what one interruption costs the typical job, and how much longer the job takes for all of them."""
+    shown = [row for row in rows if all(row[name] == value for name, value in TYPICAL_JOB.items())]
+    designs = list(dict.fromkeys(row["design"] for row in shown))
+    cells = {(row["interruptions"], row["design"]): overhead_cell(row) for row in shown}
+    frequencies = dict.fromkeys(row["interruptions"] for row in shown)
+    return markdown(("Interruptions", *designs), [(name, *(cells[name, design] for design in designs)) for name in frequencies])
+
+
+def overhead_cell(row: Row) -> str:
+    """Return both figures; a job that never ends has neither."""
+    if row["extra_minutes"] is None:
+        return "never ends"
+    return f"{_minutes(row['interruption_costs_minutes'])} / {_minutes(row['extra_minutes'])}"
+
+
+def _minutes(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004  # three digits will do
+
+
+def cost(rows: Sequence[Row]) -> str:
+    """Return what the responder costs, by service, for each number of notices; services that cost nothing are left out."""
+    shown = [row for row in rows if row["part"] == OUR_PART]
+    months = list(dict.fromkeys(row["notices_a_month"] for row in shown))
+    by_service: dict[str, list[Row]] = {}
+    for row in shown:
+        by_service.setdefault(row["service"], []).append(row)
+    lines = [(service, *(f"{row['usd']:.2f}" for row in some)) for service, some in by_service.items() if any(row["usd"] for row in some)]
+    where = f"USD a month, {shown[0]['region']}, {shown[0]['prices_of']}"
+    left = ("total, if nobody else uses the free tier", *(f"{row['usd_after_free_tier']:.2f}" for row in by_service["total"]))
+    return markdown((where, *(f"{month:,} notices" for month in months)), [*lines, left])
+
+
+SECTIONS: Mapping[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
+    "burst": ("**Warnings that come within two seconds**, simulated; from the event to the command:", burst),
+    "handlers": ("**The functions**, with the most records that an invocation gets:", handlers),
+    "overhead": (
+        "**A job of 100 hours** with checkpoints of 10 s: minutes that one interruption costs / that the job takes longer, on average:",
+        overhead,
+    ),
+    "cost": ("**Money**, list prices ([what is counted](docs/cost.md)):", cost),
+}
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table with columns of equal width."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    lines = (head, ["-" * width for width in widths], *rows)
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def main(path: Path, results: Path = RESULTS) -> None:
+    """Write the tables into a file. Raises ``NotWritten``; the file is then as it was."""
+    text = replaced(path.read_text(), tables(read(results)))
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    try:
+        main(ROOT / sys.argv[1])
+    except NotWritten as error:
+        sys.exit(f"{sys.argv[1]}: {error}")

@@ -1,0 +1,118 @@
+"""The README's tables, from the benchmarks' results."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.interrupted_job import DESIGNS
+from bench.results import ROOT
+from bench.table import BEGIN, END, NotWritten, main, replaced, tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WARM = {"size": 1, "calls": {"dynamodb:PutItem": 1}}
+RESULTS: dict[str, list[dict[str, Any]]] = {
+    "burst": [
+        {
+            "design": "ours",
+            "warnings": 1000,
+            "calls": {"ec2:DescribeInstances": 3, "ssm:SendCommand": 20},
+            "throttled": 0,
+            "event_to_command_seconds": {"median": 2.04, "p99": 3.5, "worst": 4.0},
+            "before_deadline": 1.0,
+        },
+        {
+            "design": "one describe each",
+            "warnings": 10,
+            "calls": {"ec2:DescribeInstances": 10, "ssm:SendCommand": 10},
+            "throttled": 1,
+            "event_to_command_seconds": {"median": None, "p99": None, "worst": None},
+            "before_deadline": 0.98765,
+        },
+    ],
+    "handlers": [
+        {
+            "function": "record_notice",
+            "import_ratio": 1.049,
+            "cpu_ms": 1.77,
+            "peak_mb": 60.2,
+            "warm": [{"size": 1, "calls": {"dynamodb:PutItem": 1}}],
+        },
+    ],
+    "overhead": [
+        {
+            "design": design.name,
+            "interruptions": "1 an hour",
+            "notices_missing": 0.05,
+            "job_hours": hours,
+            "checkpoint_seconds": 10,
+            "interruption_costs_minutes": None if design.name == "no checkpoints" else 1.234,
+            "extra_minutes": None if design.name == "no checkpoints" else 1234.5,
+        }
+        for design in DESIGNS
+        for hours in (1, 100)
+    ],
+    "cost": [
+        {
+            "notices_a_month": notices,
+            "part": part,
+            "service": service,
+            "usd": usd,
+            "usd_after_free_tier": 0.5,
+            "region": "us-east-1",
+            "prices_of": "2026-11-22",
+        }
+        for part in ("responder", "notification address")
+        for notices in (1_000, 1_000_000)
+        for service, usd in (("Lambda", 0.106), ("EC2", 0.0), ("total", 7.23))
+    ],
+}
+
+
+def test_each_section_becomes_a_table() -> None:
+    """What the rows say, rounded as a reader needs it."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in tables(RESULTS).splitlines() if line.startswith("|")]
+    assert ["1,000", "ours", "23", "0", "2.0", "3.5", "4.0", "100 %"] in lines
+    assert ["10", "one describe each", "20", "1", "never", "never", "never", "98.77 %"] in lines
+    assert ["`record_notice`", "1.05", "1", "1.77", "60", "1 PutItem"] in lines
+    assert ["1 an hour", "never ends", *["1.2 / 1,234"] * 3] in lines
+    assert ["Lambda", "0.11", "0.11"] in lines
+    assert ["total", "7.23", "7.23"] in lines
+    assert not [line for line in lines if line[0] == "EC2"]
+
+
+def test_writing_twice_is_writing_once(tmp_path: Path) -> None:
+    """What stands around the markers stays as it is."""
+    readme, results = tmp_path / "README.md", tmp_path / "bench.json"
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n")
+    results.write_text(json.dumps(RESULTS))
+    main(readme, results)
+    once = readme.read_text()
+    assert once == f"# Title\n\n{BEGIN}\n\n{tables(RESULTS)}\n\n{END}\n\nThe end.\n"
+    main(readme, results)
+    assert readme.read_text() == once
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}", f"see {BEGIN}\n{END}"])
+def test_a_text_without_its_markers_is_refused(text: str) -> None:
+    """Rather than guess where the tables belong."""
+    with pytest.raises(NotWritten, match="expected one line"):
+        replaced(text, "tables")
+
+
+def test_a_benchmark_that_has_not_run_is_named(tmp_path: Path) -> None:
+    """And the file stays as it is."""
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\nold\n{END}\n")
+    with pytest.raises(NotWritten, match="nothing under burst, handlers, overhead, cost: run `make bench`"):
+        main(readme, tmp_path / "bench.json")
+    assert readme.read_text() == f"{BEGIN}\nold\n{END}\n"
+
+
+def test_the_readme_has_the_markers() -> None:
+    """So that `make bench` can write there."""
+    assert replaced((ROOT / "README.md").read_text(), "tables")
