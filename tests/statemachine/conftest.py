@@ -1,4 +1,4 @@
-"""One sandbox for all tests of the definitions, whose waits take a hundredth of their time."""
+"""One sandbox for all tests of the definitions, whose waits take a thousandth of their time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A stage on a sandbox of its own."""
     directory = tmp_path_factory.mktemp("statemachine")
-    state = control.start(directory, port=0, time_scale=0.01, boot_seconds=40)
+    state = control.start(directory, port=0, time_scale=0.001, boot_seconds=40)
     yield set_stage(state.endpoint)
     control.stop(directory)
 

@@ -35,12 +35,21 @@ def graph(machine: Mapping[str, Any]) -> nx.DiGraph[str]:
     return nx.DiGraph([(origin, target) for origin, _, target in ways(machine)])
 
 
+def most_tries(state: Mapping[str, Any]) -> int:
+    """Return how often a state's call is made at most."""
+    tries: int = 1 + sum(retrier.get("MaxAttempts", USUAL_TRIES) for retrier in state.get("Retry", []))
+    return tries if state["Type"] == "Task" else 0
+
+
+def events_of_visit(state: Mapping[str, Any], tries: int) -> int:
+    """Return how many events one visit of a state adds when its call is made so often."""
+    waits = state.get("Resource", "").endswith((".waitForTaskToken", ".sync", ".sync:2"))
+    return PASSAGE + tries * (TRY_AND_WAIT if waits else TRY)
+
+
 def most_events(state: Mapping[str, Any]) -> int:
     """Return how many events one visit of a state adds at most."""
-    if state["Type"] != "Task":
-        return PASSAGE
-    tries: int = 1 + sum(retrier.get("MaxAttempts", USUAL_TRIES) for retrier in state.get("Retry", []))
-    return PASSAGE + tries * (TRY_AND_WAIT if state["Resource"].endswith((".waitForTaskToken", ".sync", ".sync:2")) else TRY)
+    return events_of_visit(state, most_tries(state))
 
 
 def counters(state: Mapping[str, Any]) -> set[str]:

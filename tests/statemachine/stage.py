@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.remote import Remote
 from sandbox.waiting import wait_for
-from tests.statemachine.definitions import SPOT_JOB, as_json, definition, states, ways
-from tests.statemachine.taken import Way, taken
+from tests.statemachine.definitions import SPOT_JOB, as_json, definition
+from tests.statemachine.taken import Way, calls, taken, visits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pytest
 
 DEADLINE = 30.0
 PAUSE = 0.05
@@ -39,11 +37,16 @@ class Ended:
 
 @dataclass(slots=True)
 class Stage:
-    """One sandbox with a jobs table; ``ways`` are those that executions took so far, by the definition's name."""
+    """One sandbox with a jobs table.
+
+    ``ways`` are those that executions took so far, by the definition's name; ``visits`` what they did in each state: the definition's
+    name, the state's, how often its call was made, and how many events the visit added to the history.
+    """
 
     remote: Remote
     values: dict[str, object]
     ways: dict[str, set[Way]] = field(default_factory=dict)
+    visits: set[tuple[str, str, int, int]] = field(default_factory=set)
     machines: dict[str, str] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
 
@@ -187,6 +190,9 @@ class Execution:
         """Wait until it ends, remember which ways it took, and return how it ended."""
         found = wait_for(self._ended, DEADLINE, f"the end of {self.name}", pause=PAUSE)
         self.stage.ways.setdefault(self.definition, set()).update(taken(definition(self.definition, self.stage.values), self.history))
+        for state, events in visits(self.history):
+            within = [event for event in events if not event["type"].startswith("Execution")]
+            self.stage.visits.add((self.definition, state, len(calls(events)), len(within)))
         return Ended(found["status"], found.get("error"), found.get("cause", ""), json.loads(found.get("output", "null")))
 
     def entered(self) -> list[str]:
@@ -211,18 +217,6 @@ class Execution:
         """Return how it ended; nothing as long as it runs."""
         found: dict[str, Any] = self.stage.client("stepfunctions").describe_execution(executionArn=self.arn)
         return found if found["status"] != "RUNNING" else {}
-
-
-def all_ways(stage: Stage, name: str) -> set[Way]:
-    """Return every way of a definition, its retries among them."""
-    machine = definition(name, stage.values)
-    retries = {(state, f"Retry {number}", state) for state, how in states(machine).items() for number, _ in enumerate(how.get("Retry", []))}
-    return set(ways(machine)) | retries
-
-
-def only_some_tests_ran(request: pytest.FixtureRequest) -> bool:
-    """Tell whether some of the tests that take the ways were left out of this run."""
-    return bool(request.config.option.keyword or any("::" in str(argument) for argument in request.config.args))
 
 
 def create_table(dynamodb: Any) -> None:
@@ -251,7 +245,6 @@ def usual_values(template: str = "lt-0123456789abcdef0", subnets: str = "subnet-
         "JobsTable": TABLE,
         "CheckpointBucket": "bucket",
         "LaunchTemplate": template,
-        "LaunchTemplateVersion": "1",
         "SubnetIds": subnets,
         "InstanceTypes": "m5.large,m5a.large",
         "OptInTagKey": "spot-responder:checkpoint",

@@ -23,17 +23,17 @@ ANY = "States.ALL"
 
 def taken(machine: Mapping[str, Any], history: Sequence[Event]) -> Iterator[Way]:
     """Yield the ways that an execution took."""
-    visits = list(_visits(history))
-    following: list[str] = [name for name, _ in visits[1:]]
-    for (name, events), then in zip(visits, [*following, ""], strict=True):
+    all_visits = list(visits(history))
+    following: list[str] = [name for name, _ in all_visits[1:]]
+    for (name, events), then in zip(all_visits, [*following, ""], strict=True):
         state = states(machine)[name]
         yield from _retries(name, state, events)
         if then:
             yield name, _how(state, events, then), then
 
 
-def _visits(history: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
-    """Yield each visit of a state with what happened in it."""
+def visits(history: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
+    """Yield each visit of a state with what happened in it, the execution's end with the last."""
     entered = [number for number, event in enumerate(history) if "stateEnteredEventDetails" in event]
     for begin, end in pairwise([*entered, len(history)]):
         yield history[begin]["stateEnteredEventDetails"]["name"], list(history[begin:end])
@@ -41,10 +41,14 @@ def _visits(history: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
 
 def _retries(name: str, state: Mapping[str, Any], events: Sequence[Event]) -> Iterator[Way]:
     """Yield the retriers that let a task be scheduled once more."""
-    scheduled = [number for number, event in enumerate(events) if event["type"] == "TaskScheduled"]
-    for again in scheduled[1:]:
+    for again in calls(events)[1:]:
         number = _matching(state.get("Retry", []), _error(events[:again]))
         yield name, f"Retry {number}", name
+
+
+def calls(events: Sequence[Event]) -> list[int]:
+    """Return the places at which a visit's call was made."""
+    return [number for number, event in enumerate(events) if event["type"] == "TaskScheduled"]
 
 
 def _how(state: Mapping[str, Any], events: Sequence[Event], then: str) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.statemachine.definitions import END_JOB
-from tests.statemachine.stage import all_ways, only_some_tests_ran
 
 if TYPE_CHECKING:
     from tests.statemachine.stage import Ended, Execution, Stage
@@ -153,10 +152,3 @@ def test_what_cannot_be_ended_is_told(stage: Stage, service: str, operation: str
     stage.remote.fail(service, operation, "AccessDeniedException")
     ended, _ = end_job(stage, status_change(ARN + "left", {"JobId": job_id}))
     assert (ended.status, ended.error, "AccessDeniedException" in ended.cause) == ("FAILED", error, True)
-
-
-def test_every_way_was_taken(stage: Stage, request: pytest.FixtureRequest) -> None:
-    """Every choice, every catch and every retry of the definition was taken by one of these tests."""
-    if only_some_tests_ran(request):
-        pytest.skip("only some of this module's tests ran")
-    assert all_ways(stage, END_JOB) - stage.ways[END_JOB] == set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.statemachine.definitions import SPOT_JOB
-from tests.statemachine.stage import Stage, all_ways, only_some_tests_ran, seconds_from_now
+from sandbox.waiting import wait_for
+from tests.statemachine.definitions import SPOT_JOB, definition
+from tests.statemachine.histories import attempts_per_execution
+from tests.statemachine.stage import Stage, seconds_from_now
 
 if TYPE_CHECKING:
     from tests.statemachine.stage import Execution
@@ -47,8 +50,19 @@ def test_the_input_reaches_the_job(stage: Stage, given: dict[str, Any], expected
     item = execution.send(result="finished")
     assert {name: item[name] for name in expected} == expected
     assert (item["job_status"], item["attempt"], item["owner"]) == ("running", 1, 0)
-    assert item["expires_at"] == pytest.approx(time.time() + 30 * 86400, abs=60)
     assert execution.end().status == "SUCCEEDED"
+
+
+DAY = 86400
+
+
+def test_a_record_outlives_its_job(stage: Stage) -> None:
+    """The record does not expire before the time that the job has, however long, and is kept as long as all else after its end."""
+    execution = stage.start({"Timeout": 90 * 24 * 60}, RetentionDays=1)
+    item = execution.send(result="finished")
+    assert item["expires_at"] == pytest.approx(time.time() + 91 * DAY, abs=60)
+    assert execution.end().status == "SUCCEEDED"
+    assert execution.item()["expires_at"] == pytest.approx(time.time() + DAY, abs=60)
 
 
 INVALID: dict[str, tuple[object, list[str]]] = {
@@ -175,32 +189,6 @@ def test_the_dead_and_the_living_owner(stage: Stage) -> None:
     assert execution.end().status == "SUCCEEDED"
 
 
-def test_a_silent_agent_is_replaced(stage: Stage) -> None:
-    """An attempt whose agent sends no heartbeat is given up: its instance is ended, the next is launched."""
-    execution = stage.start(HeartbeatSeconds=2)
-    first = execution.attempt(1)
-    second = execution.attempt(2)
-    assert stage.living(execution.job_id) == [second["instance_id"]] != [first["instance_id"]]
-    execution.send(2, result="finished")
-    assert execution.end().status == "SUCCEEDED"
-
-
-def test_a_heartbeat_keeps_an_attempt(stage: Stage) -> None:
-    """As long as heartbeats come, the attempt goes on; a token that was sent back takes none any more."""
-    execution = stage.start(HeartbeatSeconds=2)
-    until = time.monotonic() + 3.5
-    while time.monotonic() < until:
-        execution.beat()
-        time.sleep(0.3)
-    token = execution.send(result="finished")["token"]
-    sfn = stage.client("stepfunctions")
-    with pytest.raises(sfn.exceptions.TaskTimedOut):
-        sfn.send_task_heartbeat(taskToken=token)
-    with pytest.raises(sfn.exceptions.TaskTimedOut):
-        sfn.send_task_success(taskToken=token, output="{}")
-    assert execution.end().status == "SUCCEEDED"
-
-
 def test_a_failing_program_is_tried_and_given_up(stage: Stage) -> None:
     """A program that fails without progress is tried as often as allowed; then its exit status and last lines are the cause."""
     execution = stage.start(BarrenAttempts=1)
@@ -249,7 +237,7 @@ def test_a_result_of_nobodys(stage: Stage) -> None:
 def test_no_capacity_waits(stage: Stage) -> None:
     """Without capacity the launch is tried again after a pause, and the job goes on when there is some."""
     stage.capacity()
-    execution = stage.start()
+    execution = stage.start(LaunchAttempts=1000)
     execution.reaches("WaitForCapacity")
     stage.plenty()
     execution.send(result="finished")
@@ -261,7 +249,7 @@ def test_no_capacity_at_all(stage: Stage) -> None:
     stage.capacity()
     execution = stage.start()
     ended = execution.end()
-    assert (ended.error, ended.cause.split(":")[0]) == ("NoCapacity", "EC2 has no spot capacity")
+    assert (ended.error, ended.cause.split(":")[0]) == ("NoCapacity", "EC2 launched no spot instance")
     assert "InsufficientInstanceCapacity" in ended.cause
     assert execution.entered().count("Launch") == 3
     assert (stage.living(execution.job_id), execution.item()["job_status"]) == ([], "failed")
@@ -285,16 +273,83 @@ def test_no_capacity_of_either_kind(stage: Stage) -> None:
         stage.capacity(market)
     execution = stage.start(OnDemandFallback="true", LaunchAttempts=1)
     ended = execution.end()
-    assert (ended.error, ended.cause.split(":")[0]) == ("NoCapacity", "EC2 has no on-demand capacity")
+    assert (ended.error, ended.cause.split(":")[0]) == ("NoCapacity", "EC2 launched no on-demand instance")
     assert execution.entered().count("Launch") == 4
 
 
 def test_a_refused_launch(stage: Stage) -> None:
-    """A launch that EC2 refuses is tried some times, then fails the job with EC2's own error."""
+    """What EC2 refuses it would refuse again: no capacity is waited for, and the job fails with EC2's own words."""
     stage.remote.fail("ec2", "CreateFleet", "UnauthorizedOperation")
+    execution = stage.start()
+    ended = execution.end()
+    assert (ended.status, ended.error) == ("FAILED", "LaunchRefused")
+    assert "EC2 launches nothing: UnauthorizedOperation" in ended.cause
+    assert "WaitForCapacity" not in execution.entered()
+
+
+def test_two_subnets_in_one_zone(stage: Stage) -> None:
+    """EC2 refuses a fleet over two subnets in one Availability Zone; the cause names the parameter to mend."""
+    zone = stage.client("ec2").describe_subnets()["Subnets"][0]
+    block = f"{zone['CidrBlock'].rsplit('.', 2)[0]}.240.0/24"
+    other = stage.client("ec2").create_subnet(VpcId=zone["VpcId"], CidrBlock=block, AvailabilityZone=zone["AvailabilityZone"])["Subnet"]
+    ended = stage.start(SubnetIds=f"{zone['SubnetId']},{other['SubnetId']}").end()
+    assert ended.error == "LaunchRefused"
+    assert ended.cause.endswith("Give the parameter SubnetIds one subnet for each Availability Zone.")
+
+
+def test_an_instance_type_named_twice(stage: Stage) -> None:
+    """The same instance type twice is one."""
+    execution = stage.start({"InstanceTypes": ["m5.large", "m5.large"]})
+    execution.send(result="finished")
+    assert execution.end().status == "SUCCEEDED"
+
+
+def test_ec2_in_trouble_is_waited_for(stage: Stage) -> None:
+    """Throttled or failing calls of EC2 are waited out like a lack of capacity, longer than a call's own retries last."""
+    stage.remote.fail("ec2", "CreateFleet", "RequestLimitExceeded", count=10)
+    execution = stage.start(LaunchAttempts=8)
+    execution.send(result="finished")
+    assert execution.end().status == "SUCCEEDED"
+    assert execution.entered().count("WaitForCapacity") == 3
+
+
+def test_ec2_in_trouble_for_too_long(stage: Stage) -> None:
+    """Trouble that does not end fails the job after as many tries as capacity gets, with EC2's words."""
+    stage.remote.fail("ec2", "CreateFleet", "RequestLimitExceeded")
     ended = stage.start().end()
-    assert (ended.status, ended.error) == ("FAILED", "Ec2.Ec2Exception")
-    assert "UnauthorizedOperation" in ended.cause
+    assert (ended.error, "EC2 launches nothing: Request limit exceeded." in ended.cause) == ("NoCapacity", True)
+
+
+def test_a_recommendation_without_a_replacement(stage: Stage) -> None:
+    """Where nothing can be launched after a recommendation, the attempt goes on where it is, and may still finish the job."""
+    execution = stage.start()
+    before = execution.attempt(1)
+    stage.capacity()
+    execution.send(1, result="interrupted", kind="rebalance")
+    execution.reaches("NoCapacity")
+    wait_for(lambda: execution.item()["token"] != before["token"], 30, "another token for the same attempt")
+    after = execution.item()
+    assert (after["attempt"], after["instance_id"], "handover_until" in after) == (1, before["instance_id"], False)
+    assert stage.living(execution.name) == [before["instance_id"]]
+    execution.send(1, result="finished")
+    assert execution.end().status == "SUCCEEDED"
+
+
+def test_an_interruption_without_a_replacement(stage: Stage) -> None:
+    """After an interruption there is no going back: without capacity the job fails."""
+    execution = stage.start()
+    execution.attempt(1)
+    stage.capacity()
+    execution.send(1, result="interrupted", kind="interruption", deadline=seconds_from_now(100))
+    assert execution.end().error == "NoCapacity"
+
+
+def test_a_recommendation_sets_no_deadline(stage: Stage) -> None:
+    """The replacement of an instance that may go on for ever waits until that one hands over."""
+    execution = stage.start()
+    execution.send(1, result="interrupted", kind="rebalance", deadline=seconds_from_now(600))
+    assert "handover_until" not in execution.send(2, result="finished")
+    assert execution.end().status == "SUCCEEDED"
 
 
 # The job's record
@@ -390,7 +445,7 @@ def test_a_record_deleted_between_attempts(stage: Stage) -> None:
 def test_a_record_deleted_before_its_attempt(stage: Stage) -> None:
     """A record that is deleted while an instance is sought fails the job clearly, and the instance is ended."""
     stage.capacity()
-    execution = stage.start()
+    execution = stage.start(LaunchAttempts=1000)
     execution.reaches("WaitForCapacity")
     stage.delete_job(execution.job_id)
     stage.plenty()
@@ -433,59 +488,26 @@ def test_a_record_that_somebody_changed(stage: Stage) -> None:
     assert stage.living(execution.job_id) == []
 
 
-# Time and history
-
-
-def test_a_job_ends_in_its_time(stage: Stage) -> None:
-    """A job that is not finished within its Timeout fails, though heartbeats come."""
-    execution = stage.start({"Timeout": 0.1}, HeartbeatSeconds=2)
-    until = time.monotonic() + 20
-    execution.attempt()
-    while "EndInstance" not in execution.entered() and time.monotonic() < until:
-        _beat(execution)
-        time.sleep(0.2)
-    ended = execution.end()
-    assert (ended.error, ended.cause) == ("TimedOut", "the job is not finished within its Timeout")
-    assert execution.entered().count("Launch") == 1
-    assert stage.living(execution.job_id) == []
-
-
-def _beat(execution: Execution) -> None:
-    sfn = execution.stage.client("stepfunctions")
-    item = execution.item()
-    if "token" in item:
-        try:
-            sfn.send_task_heartbeat(taskToken=item["token"])
-        except sfn.exceptions.TaskTimedOut:
-            return  # that is what the test waits for
-
-
-def test_no_attempt_begins_after_the_time(stage: Stage) -> None:
-    """After its Timeout a job begins no further attempt."""
-    execution = stage.start({"Timeout": "0.1"})
-    over = time.monotonic() + 6
-    execution.attempt(1)
-    while time.monotonic() < over:
-        time.sleep(0.1)
-    execution.send(1, result="gone", state="terminated")
-    assert execution.end().error == "TimedOut"
-    assert execution.entered().count("Launch") == 1
+# The history
 
 
 def test_a_long_history_is_continued(stage: Stage) -> None:
-    """Before the history is full another execution goes on with the job, and this one ends as that one does."""
+    """Before the history is full another execution goes on with the job, again and again, and each ends as the next one does."""
+    interruptions = 7
     execution = stage.start({"Command": "work"}, RoundsPerExecution=4)
     stage.change_job(execution.attempt(1)["job_id"], owner=1)
-    for number in range(1, 6):
+    runners = [execution.arn]
+    for number in range(1, interruptions + 1):
         stage.change_job(execution.job_id, saved_percent=10 * number)
-        execution.send(number, result="interrupted", deadline=seconds_from_now(120))
+        runners.append(execution.send(number, result="interrupted", deadline=seconds_from_now(120))["execution"])
         if number > 1:
             assert execution.attempt(number + 1)["previous_dead"] is False
-    last = execution.send(6, result="finished")
-    assert last["execution"] != execution.arn
-    assert (last["command"], last["saved_percent"]) == ("work", 50)
+    last = execution.send(interruptions + 1, result="finished")
+    assert (last["command"], last["saved_percent"]) == ("work", 10 * interruptions)
     assert execution.end().output == {"JobId": execution.job_id, "Percentage": 100}
-    assert max(execution.entered().count(state) for state in ("Launch", "ContinueElsewhere")) == 2
+    machine = definition(SPOT_JOB, stage.values | {"RoundsPerExecution": 4})
+    assert len({*runners, last["execution"]}) == math.ceil((interruptions + 1) / attempts_per_execution(machine)) == 4
+    assert execution.entered().count("ContinueElsewhere") == 1
 
 
 def test_the_other_executions_failure_is_ours(stage: Stage) -> None:
@@ -637,10 +659,3 @@ def test_closing_that_fails_does_not_fail_the_job(stage: Stage) -> None:
     stage.remote.fail("dynamodb", "UpdateItem", DENIED)
     _finish(execution)
     assert execution.end().status == "SUCCEEDED"
-
-
-def test_every_way_was_taken(stage: Stage, request: pytest.FixtureRequest) -> None:
-    """Every choice, every catch and every retry of the definition was taken by one of these tests."""
-    if only_some_tests_ran(request):
-        pytest.skip("only some of this module's tests ran")
-    assert all_ways(stage, SPOT_JOB) - stage.ways[SPOT_JOB] == set()
