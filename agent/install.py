@@ -32,6 +32,9 @@ Description=Spot Responder: runs a job's attempt and hands it over
 Wants=network-online.target
 # Stopped in the opposite order: at a shutdown the network is still there for the last checkpoint.
 After=network-online.target amazon-ssm-agent.service
+# An agent that crashes again and again is given up: its silence ends the attempt, and attempts without progress are counted.
+StartLimitIntervalSec=600
+StartLimitBurst=5
 
 [Service]
 User={user}
@@ -42,6 +45,8 @@ ExecStopPost=+/bin/sh -c 'if [ "$EXIT_CODE/$EXIT_STATUS" = exited/0 ]; then exec
 SuccessExitStatus=143
 Restart=on-failure
 RestartSec=2
+# Where memory runs out, the kernel kills the program alone; the agent tells it. The default would stop the agent and begin anew for ever.
+OOMPolicy=continue
 # The last checkpoint at a shutdown; the program gets its signal from the agent.
 KillMode=mixed
 TimeoutStopSec=30

@@ -44,6 +44,10 @@ MARGIN_SHARE = 0.1
 """The final checkpoint begins 1.5 times its measured duration before the deadline, and a margin of 3 s, or a tenth of a short notice."""
 LAST_WORD_SECONDS = 60.0
 """How long the agent tries to tell the state machine how it ended."""
+REFUSED_SECONDS = 600.0
+"""What AWS refuses for so long it will not permit any more: the table or the right to it is gone. Shorter is a slip that somebody mends."""
+ESSENTIAL = (Do.READ_JOB, Do.CLAIM, Do.MARK)
+"""Without these no attempt comes to an end."""
 EXPECTED_SECONDS = 900.0
 """How long it waits for the state machine to name its attempt."""
 GRACE_SECONDS = 1.0
@@ -59,7 +63,7 @@ def decide(known: Known, now: float) -> Steps:
         return ()
     if known.phase is Phase.LEAVING:
         return _leaving(known, now)
-    end = _reason_to_leave(known)
+    end = _reason_to_leave(known, now)
     if end is not None:
         return (end,)
     steps = [Step(Do.READ_JOB)] if _read_is_due(known, now) else []
@@ -93,13 +97,13 @@ def last_moment(known: Known, now: float) -> float:
 # At any time
 
 
-def _reason_to_leave(known: Known) -> Step | None:
-    """Return the step that ends it all where the item says so."""
-    job, me = known.job, known.me
+def _reason_to_leave(known: Known, now: float) -> Step | None:
+    """Return the step that ends it all where the item says so, or AWS for good does not let the agent do its work."""
+    job = known.job
     if known.is_shutting_down and known.phase in (Phase.EXPECTED, Phase.WAITING):
         return Step(Do.LEAVE, "the instance shuts down")
-    if known.is_missing:
-        cause = f"the item of job {me.job_id} does not exist in the jobs table"
+    cause = _hopeless(known, now)
+    if cause:
         return Step(Do.LEAVE, cause, {"result": "failed", "cause": cause})
     if job is None:
         return None
@@ -109,6 +113,13 @@ def _reason_to_leave(known: Known) -> Step | None:
         return Step(Do.LEAVE, f"the job's status is {job.status}")
     why = _before_the_claim(known, job) if known.phase in (Phase.EXPECTED, Phase.WAITING) else _after_the_claim(known, job)
     return Step(Do.LEAVE, why) if why else None
+
+
+def _hopeless(known: Known, now: float) -> str:
+    if known.is_missing:
+        return f"the item of job {known.me.job_id} does not exist in the jobs table"
+    refusal = next(filter(None, (known.refusal_of(do, now, REFUSED_SECONDS) for do in ESSENTIAL)), "")
+    return f"refused for {REFUSED_SECONDS / 60:.0f} minutes: {refusal}" if refusal else ""
 
 
 def _before_the_claim(known: Known, job: Job) -> str:

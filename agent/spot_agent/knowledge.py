@@ -98,10 +98,15 @@ class Notice:
 
 @dataclass(frozen=True)
 class Try:
-    """The last time that something was tried, and how often it has failed since it last worked."""
+    """The last time that something was tried, and how often it has failed since it last worked.
+
+    ``refusal`` is what AWS answered the last time, and every time since ``refused_since``, if it refused.
+    """
 
     at: float
     failures: int = 0
+    refusal: str = ""
+    refused_since: float = NEVER
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,11 @@ class Known:
         """Tell whether one of these goes on in the background."""
         return self.activity is not None and self.activity.do in dos
 
+    def refusal_of(self, do: Do, now: float, seconds: float) -> str:
+        """Return how AWS refuses something, if it has done so for more than so many seconds."""
+        last = self.tries.get(do)
+        return last.refusal if last is not None and now - last.refused_since > seconds else ""
+
     @property
     def last_look(self) -> float:
         """When the agent last tried to see the job's item."""
@@ -217,11 +227,12 @@ class Known:
         """The agent's life went on to ``phase``."""
         return replace(self, phase=phase, since=now)
 
-    def tried(self, do: Do, now: float, *, worked: bool) -> Known:
-        """Something was tried."""
-        before = self.tries.get(do)
-        failures = 0 if worked else (before.failures if before else 0) + 1
-        return replace(self, tries={**self.tries, do: Try(now, failures)})
+    def tried(self, do: Do, now: float, *, worked: bool, refusal: str = "") -> Known:
+        """Something was tried; ``refusal`` is AWS's sentence, where it refused."""
+        before = self.tries.get(do, Try(now))
+        failures = 0 if worked else before.failures + 1
+        since = before.refused_since if before.refusal else now
+        return replace(self, tries={**self.tries, do: Try(now, failures, refusal, since)})
 
     def job_seen(self, job: Job | None, now: float) -> Known:
         """The item was read (None: there is none), or came back from a write."""

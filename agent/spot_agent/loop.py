@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from spot_agent.decisions import decide, pause, reply_to
-from spot_agent.errors import CallFailed, NotSaved, Overtaken, Unavailable
+from spot_agent.errors import CallFailed, NotSaved, Overtaken, Refused, Unavailable
 from spot_agent.job import FINISHED, Job
 from spot_agent.knowledge import Do, Known, Leaving, Me, Phase, Saved, Step
 from spot_agent.ports import EndedByItself, Mark, Outcome, Ports, Prefetched, Request, Restored
@@ -22,6 +22,8 @@ SIGNAL_SECONDS = 120.0
 """How long a program may take to save itself and exit, where no deadline is nearer."""
 KILL_SECONDS = 2.0
 """A program that has not ended so long before the deadline is killed."""
+KILLED = 137
+"""The exit status of a program that SIGKILL ended, as the kernel does where memory runs out."""
 CAUSE_CHARACTERS = 4000
 """How much of the program's output the cause of a failure carries; Step Functions takes 256 KB in all."""
 
@@ -98,7 +100,8 @@ class Agent:
             self.known = self.known.tried(step.do, self.ports.clock(), worked=False).doubted()
             self._failed_once(step.do, error)
         except CallFailed as error:
-            self.known = self.known.tried(step.do, self.ports.clock(), worked=False)
+            refusal = str(error) if isinstance(error, Refused) else ""
+            self.known = self.known.tried(step.do, self.ports.clock(), worked=False, refusal=refusal)
             self._failed_once(step.do, error)
         else:
             self.known = self.known.tried(step.do, self.ports.clock(), worked=True)
@@ -428,7 +431,8 @@ class Agent:
 def cause_of(status: int, lines: list[str]) -> str:
     """Return a failed program's exit status and the end of its output, as the execution's cause has it."""
     output = "\n".join(lines)[-CAUSE_CHARACTERS:]
-    return f"exit status {status}: {output or 'no output'}"
+    guess = " (killed; out of memory, as a rule)" if status == KILLED else ""
+    return f"exit status {status}{guess}: {output or 'no output'}"
 
 
 def _handed_down(job: Job) -> dict[str, float]:

@@ -32,6 +32,11 @@ LINE_BYTES = 2000
 LOOK_SECONDS = 0.02
 SIGNALLED = 128
 """A shell's exit status for a program that a signal ended is this plus the signal's number."""
+OURS = ("PYTHONPATH", "PYTHONUNBUFFERED")
+"""With every SPOT_RESPONDER_*: what the agent's own service needs, and a program could only be confused by."""
+FIRST_TO_DIE = '{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null; exec /bin/sh -c "$0"'
+"""Where memory runs out, the kernel is to end the program rather than the agent, which tells of it (proc(5), oom_score_adj). A machine
+without that file runs the program all the same."""
 
 
 class ChildProgram:
@@ -57,9 +62,9 @@ class ChildProgram:
             file.unlink(missing_ok=True)
         command = job.command or f"exec {shlex.quote(sys.executable)} {shlex.quote(demo_job.__file__)}"
         self._process = subprocess.Popen(  # noqa: S603  # the job's command is what the agent is there to run
-            ["/bin/sh", "-c", command],
+            ["/bin/sh", "-c", FIRST_TO_DIE, command],
             cwd=self._workplace.checkpoint,
-            env={**os.environ, **self._defaults, **job.environment, **self._contract(job, attempt)},
+            env={**_inherited(), **self._defaults, **job.environment, **self._contract(job, attempt)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -184,6 +189,11 @@ class ChildProgram:
     def pause(self) -> None:
         """Stop the whole group where it is."""
         self._signal_group(signal.SIGSTOP)
+
+
+def _inherited() -> dict[str, str]:
+    """Return what the program gets of the agent's environment."""
+    return {name: value for name, value in os.environ.items() if name not in OURS and not name.startswith("SPOT_RESPONDER_")}
 
 
 def _signal(pid: int, number: int) -> bool:

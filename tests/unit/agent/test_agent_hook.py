@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -144,13 +145,33 @@ def test_hook_needs_no_aws_library() -> None:
     assert result.stdout == "False\n"
 
 
+UNIT = install.UNIT.format(here="/opt/x/agent", python="/usr/bin/python3", user="root", home="/opt/x")
+
+
 def test_unit_runs_the_agent_as_its_own_user() -> None:
     """The service has its own user, starts again after a crash, and powers the machine off only after exit status 0."""
-    unit = install.UNIT.format(here="/opt/x/agent", python="/usr/bin/python3", user="spot-responder", home="/opt/x")
-    assert "User=spot-responder" in unit
-    assert "Restart=on-failure" in unit
-    assert '"$EXIT_CODE/$EXIT_STATUS" = exited/0' in unit
-    assert "RuntimeDirectory=spot-responder/agent" in unit
+    assert "User={user}" in install.UNIT
+    assert "Restart=on-failure" in UNIT
+    assert '"$EXIT_CODE/$EXIT_STATUS" = exited/0' in UNIT
+    assert "RuntimeDirectory=spot-responder/agent" in UNIT
+
+
+def test_unit_does_not_begin_anew_for_ever() -> None:
+    """Where memory runs out, only the program ends; and an agent that crashes five times in ten minutes is given up."""
+    sections = {part.partition("]")[0]: part.partition("]")[2].splitlines() for part in UNIT.split("\n[")}
+    assert "OOMPolicy=continue" in sections["Service"]
+    assert {"StartLimitIntervalSec=600", "StartLimitBurst=5"} <= set(sections["[Unit"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_unit_is_sound(tmp_path: Path) -> None:
+    """The service is well formed, as systemd itself sees it."""
+    file = tmp_path / install.SERVICE
+    file.write_text(UNIT)
+    result = subprocess.run(["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True, check=False)
+    about = [line for line in result.stderr.splitlines() if install.SERVICE in line or str(file) in line]
+    assert about == []
+    assert result.returncode == 0, result.stderr
 
 
 def test_answers_are_lines_of_json(folder: Path, requests: SocketRequests) -> None:

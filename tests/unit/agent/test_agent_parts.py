@@ -197,7 +197,7 @@ def test_cause_of_a_failure_is_bounded() -> None:
     """However much a program wrote, the cause has its status and the end of its output."""
     assert cause_of(3, []) == "exit status 3: no output"
     cause = cause_of(137, ["x" * 1000] * 50)
-    assert cause.startswith("exit status 137: ")
+    assert cause.startswith("exit status 137 (killed; out of memory, as a rule): ")
     assert len(cause) < 4100
 
 

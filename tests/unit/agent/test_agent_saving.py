@@ -316,6 +316,25 @@ def test_environment_of_the_contract(site: Site) -> None:
     assert site.program.last_lines() == [f"job 1 yes {site.workplace.checkpoint}"]
 
 
+def test_agents_own_environment_stays_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the agent's service needs does not reach the program, where it could only confuse; everything else does."""
+    monkeypatch.setenv("PYTHONPATH", "/opt/spot-responder/agent/python")
+    monkeypatch.setenv("SPOT_RESPONDER_HOME", "/opt/spot-responder")
+    monkeypatch.setenv("SOMEBODY_ELSES", "kept")
+    site.start('echo "${PYTHONPATH-none} ${SPOT_RESPONDER_HOME-none} $SOMEBODY_ELSES $AGAIN"; exit 0', AGAIN="$HOME")
+    eventually(lambda: site.program.exit_status() == 0)
+    assert site.program.last_lines() == ["none none kept $HOME"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="a kernel without /proc")
+def test_program_is_the_first_to_die_where_memory_runs_out(site: Site) -> None:
+    """The program, and what it starts, is ended rather than the agent, which then tells of it; quotes in its command stay what they are."""
+    site.start("""cat /proc/self/oom_score_adj; echo "it's"; exit 0""")
+    eventually(lambda: site.program.exit_status() == 0)
+    assert site.program.last_lines() == ["500", "it's"]
+    assert Path("/proc/self/oom_score_adj").read_text() != "500\n"
+
+
 @pytest.mark.parametrize(("text", "percent"), [("42.5\n", 42.5), ("-3", 0.0), ("250", 100.0), ("nan", None), ("half", None), ("", None)])
 def test_progress_file(site: Site, text: str, percent: float | None) -> None:
     """The progress file counts within 0 and 100; what is no number counts as nothing."""

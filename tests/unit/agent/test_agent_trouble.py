@@ -70,3 +70,48 @@ def test_owner_that_never_saves_is_not_waited_for_for_ever() -> None:
     assert world.now - stopped > 900
     world.store_is_down = False
     world.run(finished)
+
+
+def test_program_without_memory_is_a_failure() -> None:
+    """A program that the kernel kills, for want of memory, ends its attempt as a failure with its last lines: attempts are counted."""
+    world = World(attempts_allowed=1)
+    first = working(world, 40)
+    first.program.status = 137
+    world.run(finished, 10)
+    assert world.result == {"result": "failed", "cause": "exit status 137 (killed; out of memory, as a rule): reading input\nit is broken"}
+    assert not first.is_alive
+
+
+@pytest.mark.parametrize(("refused", "percent"), [({"reads"}, 20), ({"writes"}, 20), ({"writes"}, 98), ({"reads", "writes"}, 98)])
+def test_refusal_for_good_ends_the_attempt(refused: set[str], percent: float) -> None:
+    """An agent that may not read or write the job's item any more says so, and stops its instance: nothing runs on, and is paid, for nothing."""
+    world = World(attempts_allowed=1, program_seconds=LONG_JOB_SECONDS)
+    first = working(world, percent)
+    world.refused = frozenset(refused)
+    world.run_for(500)
+    assert first.is_alive
+    world.run(lambda _: not first.is_alive, 700)
+    assert world.result is not None
+    assert world.result["result"] == "failed"
+    assert str(world.result["cause"]).startswith("refused for 10 minutes: dynamodb ")
+    assert "AccessDeniedException" in str(world.result["cause"])
+
+
+def test_refused_claim_ends_the_attempt() -> None:
+    """A new attempt that may not take the job does not send heartbeats for ever."""
+    world = World(attempts_allowed=1, refused=frozenset({"writes"}))
+    first = world.launch()
+    world.run(lambda _: not first.is_alive, 800)
+    assert world.result is not None
+    assert "AccessDeniedException" in str(world.result["cause"])
+
+
+def test_refusal_that_is_mended_costs_nothing() -> None:
+    """A right that is missing for some minutes is a slip: the program works meanwhile, and the attempt goes on."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    working(world, 20)
+    world.refused = frozenset({"reads", "writes"})
+    world.run_for(500)
+    world.refused = frozenset()
+    world.run(finished)
+    assert (len(world.launches), done_twice(world)) == (1, 0.0)

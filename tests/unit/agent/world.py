@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from spot_agent.errors import Overtaken, Unavailable
+from spot_agent.errors import Overtaken, Refused, Unavailable
 from spot_agent.job import FINISHED, RUNNING, Checkpoint, Job
 from spot_agent.knowledge import Do, Me, Saved
 from spot_agent.loop import Agent
@@ -33,6 +33,8 @@ class World:
     now: float = 1_000_000.0
     job: Job | None = field(default_factory=lambda: Job("job", checkpoint_uri="s3://bucket/jobs", checkpoint_minutes=2.0))
     table_is_down: bool = False
+    refused: frozenset[str] = frozenset()
+    """What AWS does not permit: reads, writes."""
     store_is_down: bool = False
     damaged: set[str] = field(default_factory=set)
     writes: list[tuple[str, str]] = field(default_factory=list)
@@ -315,7 +317,7 @@ class FakeJobs:
 
     def read(self) -> Job | None:
         """Return the item."""
-        self._reach()
+        self._reach("reads")
         return self.world.job
 
     def announce_ready(self) -> Job:
@@ -364,9 +366,11 @@ class FakeJobs:
     def _owns(self, job: Job) -> bool:
         return (job.owner, job.owner_id) == (self.me.attempt, self.me.agent_id)
 
-    def _reach(self) -> Job:
+    def _reach(self, what: str = "writes") -> Job:
         if self.world.table_is_down:
             raise Unavailable("dynamodb: no connection")
+        if what in self.world.refused:
+            raise Refused(f"dynamodb {what}: AccessDeniedException: not authorized")
         return self.world.job if self.world.job is not None else Job("job", status="deleted")
 
     def _write(self, job: Job, what: str, holds: bool, **changes: object) -> Job:  # noqa: FBT001  # a condition's truth
