@@ -14,7 +14,7 @@ from sandbox import control
 from sandbox.demo.screen import Screen
 from sandbox.deploy import STACK, Sam, client_process_environment, subnets
 from sandbox.remote import Remote
-from sandbox.stage import Stage, build, deploy, perform, sandbox_for
+from sandbox.stage import Stage, perform, sandbox_for
 
 DEFAULT_DIRECTORY = control.DEFAULT_DIRECTORY / "gameday"
 ENDING_SECONDS = 60.0
@@ -37,16 +37,17 @@ def play(options: Options, screen: Screen | None = None) -> int:
     """Run one game day; return its exit status. What it finds goes to ``gameday.json`` and ``gameday.png``."""
     shown = screen or Screen()
     with sandbox_for(Stage(options.directory, options.time_scale, options.port, options.keep), shown) as state:
-        sam = Sam(state.endpoint, options.directory)
-        build(sam, shown)
-        deploy_job(sam, shown)
+        deploy(Sam(state.endpoint, options.directory), shown)
         shown.say("")
         return run(options, state.endpoint)
 
 
-def deploy_job(sam: Sam, screen: Screen) -> None:
-    """Deploy the application with the job, into the default subnets of the sandbox."""
-    deploy(sam, screen, "it with the job", f"SubnetIds={subnets(Remote(sam.endpoint).client('ec2'))}")
+def deploy(sam: Sam, screen: Screen) -> None:
+    """Build and deploy the application with the job, into the default subnets of the sandbox."""
+    with screen.step("Building the application: sam build", "The application is built") as progress:
+        sam.build(progress)
+    with screen.step("Deploying it: sam deploy", f"The stack {STACK} is deployed") as progress:
+        sam.deploy(f"SubnetIds={subnets(Remote(sam.endpoint).client('ec2'))}", progress=progress)
 
 
 def run(options: Options, endpoint: str) -> int:

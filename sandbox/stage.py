@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sandbox import control
 from sandbox.control import SandboxError, State
 from sandbox.demo.screen import Screen
-from sandbox.deploy import STACK, Sam
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,6 @@ def sandbox_for(stage: Stage, screen: Screen) -> Iterator[State]:
             screen.say(f"To end it: python -m sandbox stop --directory {directory}")
         else:
             control.stop(directory)
-
-
-def build(sam: Sam, screen: Screen) -> None:
-    """Build the application."""
-    with screen.step("Building the application: sam build", "The application is built") as progress:
-        sam.build(progress)
-
-
-def deploy(sam: Sam, screen: Screen, what: str, *parameters: str) -> None:
-    """Deploy what is built, with CloudFormation's parameters; `what` is how the screen calls it."""
-    with screen.step(f"Deploying {what}: sam deploy", f"The stack {STACK} is deployed") as progress:
-        sam.deploy(*parameters, progress=progress)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from sandbox.demo.screen import Screen
 from sandbox.deploy import Sam, functions, outputs
 from sandbox.fleet import Fleet
 from sandbox.remote import Remote
-from sandbox.stage import Stage, build, deploy, perform, sandbox_for
+from sandbox.stage import Stage, perform, sandbox_for
 from sandbox.story import Story
 from sandbox.waiting import TooLong
 
@@ -28,7 +28,7 @@ TIME_SCALE = 0.25
 GAME_DAY_TIME_SCALE = 0.1
 WARNING_SECONDS = 120
 WAVES = 3
-SECONDS_BETWEEN_WAVES = 0.7
+SECONDS_BETWEEN_WAVES = 0.5
 """The warnings come in waves, all within two seconds."""
 NOTICES_AT_ONCE = 6
 """How many environments of RecordNotice are started beforehand; of the others one is."""
@@ -84,8 +84,7 @@ class _Demonstration:
     def run(self) -> Record:
         """Do everything; return what happened."""
         players = self._launch()
-        build(self.sam, self.screen)
-        deploy(self.sam, self.screen, "it")
+        gameday.deploy(self.sam, self.screen)
         self._await_fleet(players)
         self._warm()
         story = Story(self.remote, datetime.now(UTC))
@@ -97,12 +96,11 @@ class _Demonstration:
         return self._record(players, story, since, burst)
 
     def run_job(self) -> int:
-        """Add the job to the stack and let the FIS workshop's interruption meet it; return the game day's exit status."""
-        self.screen.say("\nAnd the job that always finishes, in a game day: six minutes of work, whose instance is interrupted after three.\n")
+        """Let the FIS workshop's interruption meet the job; return the game day's exit status."""
         self._end_fleet()
-        gameday.deploy_job(self.sam, self.screen)
         scale = control.change_time_scale(self.options.directory, GAME_DAY_TIME_SCALE).time_scale
-        self.screen.say(f"Time runs {1 / scale:.0f} times as fast from now on.\n")
+        self.screen.say("\nAnd the job that always finishes, in a game day: six minutes of work, whose instance is interrupted after three;")
+        self.screen.say(f"time runs {1 / scale:.0f} times as fast.\n")
         return gameday.run(gameday.Options(time_scale=scale, out=self.options.out), self.remote.endpoint)
 
     def _end_fleet(self) -> None:
