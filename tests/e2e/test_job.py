@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from tests.rights.witness import Witness
 
-GROUP, INTERRUPTED = 8, 4
+GROUP, INTERRUPTED = 8, 5
+MOST_CALLS = 4
+"""To EC2 and to SSM, about the instances that are interrupted together: fewer than there are instances."""
 AT_ONCE = 6
 """How many scenarios are played side by side: two cores have to boot their instances in the notice's 12 s."""
 LAUNCH_SECONDS = 10
@@ -221,7 +223,10 @@ def terminated(jobs: Jobs) -> Told:
 
 @plays(terminated)
 def test_no_notice(told: Told) -> None:
-    """After an instance that was terminated the next is launched within 10 s; its shutdown was enough for a last checkpoint."""
+    """After an instance that was terminated the next is launched within 10 s; its shutdown was enough for a last checkpoint.
+
+    Nothing between the end and the launch is scaled, so that these are seconds of true time.
+    """
     terminate = told
     assert terminate.ended.status == "SUCCEEDED", terminate
     assert 0 <= terminate.seen["gap"] <= LAUNCH_SECONDS
@@ -592,8 +597,8 @@ def _judge_group(group: Group, interrupted: int) -> None:
     assert {one.status for one in group.ended} == {"SUCCEEDED"}, group.ended
     assert [job.item["attempt"] for job in group.jobs] == [2] * interrupted + [1] * (len(group.jobs) - interrupted)
     assert max(twice for job in group.jobs[:interrupted] for twice in job.done_twice()) <= 1
-    assert 1 <= group.calls.count("DescribeInstances") <= 4, group.calls
-    assert 1 <= group.calls.count("SendCommand") <= 4, group.calls
+    for operation in ("DescribeInstances", "SendCommand"):
+        assert 1 <= group.calls.count(operation) <= MOST_CALLS < interrupted, group.calls
 
 
 @pytest.mark.slow
