@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 SINGLE_PUT_BYTES = 64 * 1024 * 1024
 """Larger archives are sent in parts, several at a time."""
+CHECKSUM = "SHA256"
+"""With it, S3 refuses what does not arrive as it was sent: damage shows while the good state is still there.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+"""
 CHUNK_BYTES = 1024 * 1024
 MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
@@ -47,8 +51,10 @@ class Place(NamedTuple):
 class S3CheckpointStore:
     """Puts, fetches and deletes archives."""
 
-    def __init__(self, client: Any) -> None:  # noqa: ANN401  # a botocore client
+    def __init__(self, client: Any, parts: Any = None) -> None:  # noqa: ANN401  # botocore clients
+        """``parts`` sends the parts of large archives; it should try more than once, since one that fails means to send all of them again."""
         self._client = client
+        self._parts = parts or client
 
     def put(self, archive: Path, place: Place, key: str) -> None:
         """Store an archive; when this returns, it is durable."""
@@ -57,14 +63,14 @@ class S3CheckpointStore:
                 self._put_in_parts(archive, place.bucket, key)
             else:
                 with archive.open("rb") as body:
-                    self._client.put_object(Bucket=place.bucket, Key=key, Body=body)
+                    self._client.put_object(Bucket=place.bucket, Key=key, Body=body, ChecksumAlgorithm=CHECKSUM)
 
     def _put_in_parts(self, archive: Path, bucket: str, key: str) -> None:
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415  # only large archives need it
 
         config = TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, multipart_chunksize=SINGLE_PUT_BYTES // 4, max_request_concurrency=4)
-        with TransferManager(self._client, config) as transfers:
-            transfers.upload(str(archive), bucket, key).result()
+        with TransferManager(self._parts, config) as transfers:
+            transfers.upload(str(archive), bucket, key, extra_args={"ChecksumAlgorithm": CHECKSUM}).result()
 
     def fetch(self, checkpoint: Checkpoint, place: Place, archive: Path, is_abandoned: Callable[[], bool]) -> None:
         """Bring a checkpoint into a file; raise Unusable unless it is, to the byte, what was saved."""

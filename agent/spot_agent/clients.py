@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UNAVAILABLE = frozenset(
     {
+        "BadDigest",
         "ExpiredToken",
         "ExpiredTokenException",
         "InternalError",
@@ -37,9 +38,10 @@ UNAVAILABLE = frozenset(
         "ThrottlingException",
         "TooManyRequestsException",
         "TransactionConflictException",
+        "XAmzContentChecksumMismatch",
     }
 )
-"""Error codes that mean "a little later": the services' own pages on throttling and common errors."""
+"""Error codes that mean "a little later", or "again, since it was damaged on the way": the services' own pages on throttling and errors."""
 
 SERVER_ERROR = 500
 FIRST_CREDENTIALS_SECONDS = 60.0
@@ -60,9 +62,12 @@ class Clients:
                 raise Misconfigured("no AWS credentials: the instance needs an instance profile")
             time.sleep(0.5)
 
-    def client(self, service: str, *, read_seconds: float = 3.0) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
-        """Return a client that tries once and gives up soon: patience is the agent's, which knows the deadline and has other things to do."""
-        config = Config(connect_timeout=1, read_timeout=read_seconds, retries={"mode": "standard", "total_max_attempts": 1})
+    def client(self, service: str, *, read_seconds: float = 3.0, tries: int = 1) -> Any:  # noqa: ANN401  # botocore builds its clients at run time
+        """Return a client that tries once and gives up soon: patience is the agent's, which knows the deadline and has other things to do.
+
+        More ``tries`` are for what would have to begin anew as a whole.
+        """
+        config = Config(connect_timeout=1, read_timeout=read_seconds, retries={"mode": "standard", "total_max_attempts": tries})
         return self._session.create_client(service, config=config)
 
 

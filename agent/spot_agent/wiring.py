@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 IDENTITY_SECONDS = 60.0
 STORE_READ_SECONDS = 60.0
 """S3 answers only when the whole object has arrived."""
+PART_TRIES = 5
 
 
 class Waiter:
@@ -98,7 +99,7 @@ def build(settings: Settings, waiter: Waiter) -> Agent:
     workplace = Workplace(settings.work)
     workplace.prepare()
     program = ChildProgram(workplace, {"AWS_DEFAULT_REGION": settings.region})
-    store = S3CheckpointStore(clients.client("s3", read_seconds=STORE_READ_SECONDS))
+    once, patient = (clients.client("s3", read_seconds=STORE_READ_SECONDS, tries=tries) for tries in (1, PART_TRIES))
     requests = SocketRequests(settings.state)
     waiter.watch(requests)
     ports = Ports(
@@ -107,7 +108,7 @@ def build(settings: Settings, waiter: Waiter) -> Agent:
         tasks=StepFunctionsTasks(clients.client("stepfunctions")),
         metadata=metadata,
         program=program,
-        keeper=CheckpointKeeper(me, store, workplace, program, story, waiter.wake),
+        keeper=CheckpointKeeper(me, S3CheckpointStore(once, patient), workplace, program, story, waiter.wake),
         requests=requests,
         measures=CloudWatchMeasures(lambda: clients.client("cloudwatch")),
         machine=Machine(is_supervised=settings.is_supervised),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
+from urllib3 import HTTPResponse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "agent"))
 
@@ -25,6 +28,8 @@ from spot_agent.tasks import StepFunctionsTasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from botocore.awsrequest import AWSPreparedRequest
 
 REGION = "us-east-1"
 TABLE = "spot-responder-jobs"
@@ -226,6 +231,43 @@ def test_large_archives_go_in_parts(aws: None, tmp_path: Path, monkeypatch: pyte
     store, put = saved(tmp_path, b"0123456789abcdef" * (25 * 65536))
     store.fetch(put, PLACE, tmp_path / "fetched", lambda: False)
     assert "-" in boto3.client("s3", REGION).head_object(Bucket=PLACE.bucket, Key=put.key)["ETag"]
+
+
+def test_part_that_fails_is_sent_again_alone(aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part that S3 turns away is sent again, by a client that tries more than once; the others are not."""
+    monkeypatch.setattr("spot_agent.checkpoint_store.SINGLE_PUT_BYTES", 24 * 1024 * 1024)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda _self, _context: 0.0)
+    sent: list[str] = []
+
+    def turned_away_once(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        sent.append(request.url)
+        body = BytesIO(b"<Error><Code>SlowDown</Code></Error>")
+        return AWSResponse(request.url, 503, {}, HTTPResponse(body, preload_content=False)) if sent.count(request.url) == 1 else None
+
+    clients = Clients(REGION)
+    patient = clients.client("s3", tries=5)
+    patient.meta.events.register_first("before-send.s3.UploadPart", turned_away_once)
+    archive = tmp_path / "archive.tar"
+    archive.write_bytes(b"0123456789abcdef" * (25 * 65536))
+    S3CheckpointStore(clients.client("s3"), patient).put(archive, PLACE, "jobs/job/large")
+    assert boto3.client("s3", REGION).head_object(Bucket=PLACE.bucket, Key="jobs/job/large")["ContentLength"] == archive.stat().st_size
+    assert sorted(sent.count(url) for url in set(sent)) == [2] * 5
+
+
+@pytest.mark.parametrize("limit", [64, 24])
+def test_bytes_are_checked_on_arrival(aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """S3 is given a checksum of what is sent, whole or in parts, and refuses what does not match: not at the restore, but while there is time."""
+    monkeypatch.setattr("spot_agent.checkpoint_store.SINGLE_PUT_BYTES", limit * 1024 * 1024)
+    _, put = saved(tmp_path, b"0123456789abcdef" * (25 * 65536))
+    head = boto3.client("s3", REGION).head_object(Bucket=PLACE.bucket, Key=put.key, ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"]
+
+
+def test_damage_on_the_way_is_sent_again(aws: None) -> None:
+    """What S3 calls damaged is no fault of the checkpoint: it is worth another try."""
+    response: Any = {"Error": {"Code": "BadDigest", "Message": "The SHA256 you specified did not match"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    with pytest.raises(Unavailable), calling("s3:PutObject"):
+        raise ClientError(response, "PutObject")
 
 
 def test_changed_object_is_unusable(aws: None, tmp_path: Path) -> None:
