@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEADLINE = 30.0
-PAUSE = 0.05
+PAUSE = 0.1
 IMAGE = "ami-0123456789abcdef0"
 LIVE = ("pending", "running", "stopping", "stopped")
 TABLE = "jobs"
@@ -161,12 +161,13 @@ class Execution:
 
     def attempt(self, number: int = 1) -> dict[str, Any]:
         """Wait until the attempt of this number runs; return the job's item."""
+        looks = itertools.count(1)
 
         def look() -> dict[str, Any]:
             item = self.item()
             if item.get("attempt") == number and "token" in item:
                 return item
-            assert not (ended := self._ended()), f"ended before attempt {number}: {ended}"
+            assert next(looks) % 10 or not (ended := self._ended()), f"ended before attempt {number}: {ended}"
             return {}
 
         return wait_for(look, DEADLINE, f"attempt {number} of {self.job_id}", pause=PAUSE)
