@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 from urllib3 import HTTPResponse
@@ -242,7 +243,7 @@ def test_part_that_fails_is_sent_again_alone(aws: None, tmp_path: Path, monkeypa
     def turned_away_once(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         sent.append(request.url)
         body = BytesIO(b"<Error><Code>SlowDown</Code></Error>")
-        return AWSResponse(request.url, 503, {}, HTTPResponse(body, preload_content=False)) if sent.count(request.url) == 1 else None
+        return AWSResponse(request.url, 503, HTTPHeaders(), HTTPResponse(body, preload_content=False)) if sent.count(request.url) == 1 else None
 
     clients = Clients(REGION)
     patient = clients.client("s3", tries=5)

@@ -228,6 +228,21 @@ def test_the_command_of_the_stack_is_run_as_it_stands(machine: Machine, text: st
     assert (machine.directory / "log").read_text() == text
 
 
+def test_a_jobs_instance_asks_its_agent(machine: Machine) -> None:
+    """Where the agent of a job has put its hook, that is run, and the command of the stack, which is for other machines, is not."""
+    machine.hook("50-spot-agent", 'echo agent >>"$LOG"')
+    status, output, _ = machine.run(word(), 'echo command >>"$LOG"; exit 127')
+    assert (status, machine.log) == (0, ["agent"])
+    assert "50-spot-agent: done" in output
+
+
+def test_other_hooks_leave_the_command_of_the_stack_in_place(machine: Machine) -> None:
+    """An instance that is no job's runs the command of the stack alone, as ever."""
+    machine.hook("10-mine", 'echo hook >>"$LOG"')
+    status, _, _ = machine.run(word(), 'echo command >>"$LOG"')
+    assert (status, machine.log) == (0, ["command"])
+
+
 def test_the_command_of_the_stack_has_the_notice_too(machine: Machine) -> None:
     """CheckpointCommand finds the notice in its environment and its failure is its own."""
     status, _, errors = machine.run(word(), 'echo "$SPOT_RESPONDER_KIND $SPOT_RESPONDER_ACTION"; echo >&2 no; exit 9')
