@@ -14,6 +14,7 @@ import networkx as nx  # type: ignore[import-untyped]  # brings no types
 import pytest
 import yaml
 
+from tests.rights.policies import listed
 from tests.statemachine.calls import OPTIMIZED_OPERATIONS, RESERVED, calls, handlers, is_expression
 from tests.statemachine.definitions import END_JOB, NAMES, SPOT_JOB, SUBSTITUTION, definition, states, text, ways
 from tests.statemachine.expressions import CONTENTS, FUNCTIONS, OWN, assigned, contents, expressions, free_names, needed
@@ -28,7 +29,6 @@ from tests.statemachine.histories import (
     most_events_of_execution,
 )  # fmt: skip
 from tests.template.stack import PARAMETERS, ROOT, WITH_JOB, of_type, resolved
-from tests.template.test_permissions import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
