@@ -27,7 +27,7 @@ from tests.statemachine.histories import (
     cycles,
     graph,
     most_events_of_execution,
-)  # fmt: skip
+)
 from tests.template.stack import PARAMETERS, ROOT, WITH_JOB, of_type, resolved
 
 if TYPE_CHECKING:
