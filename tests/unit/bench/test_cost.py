@@ -87,7 +87,16 @@ def test_every_row_says_where_and_when() -> None:
 def test_state_transitions_are_priced_by_the_thousand() -> None:
     """6 for each interruption of a job: 150 USD for a million."""
     units = month(1_000_000, LIFE, STACK)["every notice ends a job's attempt"]
-    assert row(1_000_000, "", "Step Functions", units)["usd"] == pytest.approx(150 + 3)
+    priced = row(1_000_000, "", "Step Functions", units)
+    assert priced["usd"] == pytest.approx(150 + 3)
+    assert priced["usd_after_free_tier"] == pytest.approx(150 - 0.1)
+
+
+def test_an_instance_that_had_no_notice_is_looked_up_once_for_each_state() -> None:
+    """Shutting down and terminated: two invocations, each with a read that finds nothing, and no line."""
+    units = month(1_000, LIFE, STACK)["as many other instances end"]
+    assert (units["invocations"], units["read request units"]) == (2_000, 2_000)
+    assert not any(units[unit] for unit in ("write request units", "log GB", "log GB-months"))
 
 
 def test_the_stack_is_read_from_its_template_and_definition() -> None:

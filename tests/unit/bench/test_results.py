@@ -33,6 +33,15 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path, row: d
     assert json.loads(path.read_text()) == {"cost": [{"usd": 1.5}]}
 
 
+def test_the_file_is_replaced_and_not_written_into(tmp_path: Path) -> None:
+    """Whoever reads the old one has it whole."""
+    path, old = tmp_path / "bench.json", tmp_path / "old.json"
+    record("cost", [{"usd": 1.5}], path)
+    old.hardlink_to(path)
+    record("cost", [{"usd": 2.5}], path)
+    assert (read(old), read(path)) == ({"cost": [{"usd": 1.5}]}, {"cost": [{"usd": 2.5}]})
+
+
 def test_no_results_are_no_sections(tmp_path: Path) -> None:
     """Before the first benchmark there is no file."""
     assert read(tmp_path / "bench.json") == {}

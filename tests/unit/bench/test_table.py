@@ -50,8 +50,8 @@ RESULTS: dict[str, list[dict[str, Any]]] = {
             "notices_missing": 0.05,
             "job_hours": hours,
             "checkpoint_seconds": 10,
-            "interruption_costs_minutes": None if design.name == "no checkpoints" else 1.234,
-            "extra_minutes": None if design.name == "no checkpoints" else 1234.5,
+            "interruption_costs_minutes": None if design.name == "no checkpoints" else 1.234 * hours / 100,
+            "extra_minutes": None if design.name == "no checkpoints" else 12.345 * hours,
         }
         for design in DESIGNS
         for hours in (1, 100)
@@ -78,6 +78,7 @@ def test_each_section_becomes_a_table() -> None:
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in tables(RESULTS).splitlines() if line.startswith("|")]
     assert ["1,000", "ours", "23", "0", "2.0", "3.5", "4.0", "100 %"] in lines
     assert ["10", "one describe each", "20", "1", "never", "never", "never", "98.77 %"] in lines
+    assert [line[0] for line in lines if line[1] in ("ours", "one describe each")] == ["10", "1,000"]
     assert ["`record_notice`", "1.05", "1", "1.77", "60", "1 PutItem"] in lines
     assert ["1 an hour", "never ends", *["1.2 / 1,234"] * 3] in lines
     assert ["Lambda", "0.11", "0.11"] in lines
