@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 MODELS = {"dynamodb": ("dynamodb", "dynamodbstreams"), "states": ("stepfunctions",)}
 """botocore's models of a service, where they are not named as IAM names it."""
-NO_OPERATION = {"dynamodb:PartiQLUpdate", "ec2:SendSpotInstanceInterruptions", "iam:PassRole", "s3:ListBucket"}
+NO_OPERATION = {
+    "dynamodb:PartiQLUpdate",
+    "ec2:SendSpotInstanceInterruptions",
+    "iam:PassRole",
+    "s3:ListBucket",
+    "ssm:UpdateInstanceInformation",
+}
 """Actions that are IAM's alone: no operation of the API has their name."""
 NO_MODEL = {"ec2messages", "ssmmessages"}
 """What only the SSM agent speaks."""
