@@ -307,7 +307,7 @@ class FakeJobs:
         """Let jobs wait for these attempts."""
         self.waiting |= {attempt.job_id: attempt for attempt in attempts}
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
         """See ``Jobs.interrupted``."""
         self.calls.append(set(attempts))
         yield from ((attempt, self._interrupt(attempt)) for attempt in attempts)

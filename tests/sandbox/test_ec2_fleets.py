@@ -6,7 +6,7 @@ import pytest
 
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_capacity import Capacity, no_capacity
-from spot_sandbox.ec2_fleets import check_fleet, fill, targets
+from spot_sandbox.ec2_fleets import check_fleet, check_pools, fill, targets
 from spot_sandbox.ec2_instances import Instance, LaunchSpec
 from tests.sandbox.stage import instance, spec
 
@@ -37,6 +37,13 @@ def test_first_pool_serves_all_while_it_can() -> None:
     launched, errors = fill([LARGE, SMALL], "spot", 3, Launcher(large=5).launch)
     assert _counts(launched) == {"m5.large": 3}
     assert errors == []
+
+
+def test_a_pool_is_named_once() -> None:
+    """EC2 refuses a fleet that names a pool, an instance type in a zone, twice."""
+    check_pools([LARGE, SMALL])
+    with pytest.raises(ApiError, match="duplicate instance pools"):
+        check_pools([LARGE, SMALL, LARGE])
 
 
 def test_next_pool_serves_the_rest() -> None:

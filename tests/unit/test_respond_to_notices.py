@@ -21,7 +21,6 @@ from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, Fak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from spot_responder.domain.instances import Instance
     from spot_responder.domain.jobs import Attempt
@@ -536,7 +535,7 @@ class SlowJobs(FakeJobs):
         FakeJobs.__init__(self)
         self.clock = clock
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
         """Take their time."""
         for attempt_ in attempts:
             self.clock.present += seconds(20)

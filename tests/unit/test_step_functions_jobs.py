@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from spot_responder.adapters.jobs import NoJobs, StepFunctionsJobs
 from spot_responder.domain.errors import ConfigurationError, Refused, Unavailable
 from spot_responder.domain.events import InstanceEnded
 from spot_responder.domain.jobs import Attempt, Told
+from spot_responder.domain.notices import Action, Notice, NoticeKind
 from tests.examples import ACCOUNT, NOW, REGION, attempt, instance_id
 from tests.fakes.aws import json_error, ok
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.aws import AwsOverHttp, Call, Reply
 
-DEADLINE = datetime(2026, 11, 22, 10, 2, 0, 900_000, tzinfo=UTC)
+TIME = datetime(2026, 11, 22, 10, 0, 0, 900_000, tzinfo=UTC)
+WARNING = Notice(NoticeKind.INTERRUPTION, Action.TERMINATE, instance_id(1), ACCOUNT, REGION, TIME, "e")
+RECOMMENDATION = replace(WARNING, kind=NoticeKind.REBALANCE, action=Action.NONE)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +58,9 @@ def has(aws: AwsOverHttp, *items: dict[str, Any]) -> None:
     aws.always("sfn:SendTaskSuccess", ok())
 
 
-def interrupt(jobs: StepFunctionsJobs, attempts: Iterable[Attempt]) -> dict[Attempt, Told]:
-    """Tell jobs that their instances end."""
-    return dict(jobs.interrupted(dict.fromkeys(attempts, DEADLINE)))
+def interrupt(jobs: StepFunctionsJobs, attempts: Iterable[Attempt], notice: Notice = WARNING) -> dict[Attempt, Told]:
+    """Tell jobs of their instances' notices."""
+    return dict(jobs.interrupted(dict.fromkeys(attempts, notice)))
 
 
 def ended(number: int = 1) -> InstanceEnded:
@@ -73,8 +77,15 @@ def test_an_interruption_is_sent(aws: AwsOverHttp, jobs: StepFunctionsJobs) -> N
     """The attempt's token goes back with the deadline in whole epoch seconds, never later than it is."""
     has(aws, item(attempt()))
     assert interrupt(jobs, [attempt()]) == {attempt(): Told()}
-    assert sent(aws) == [("token of job-1", {"result": "interrupted", "deadline": 1795341720})]
-    assert int(DEADLINE.timestamp()) == 1795341720
+    assert sent(aws) == [("token of job-1", {"result": "interrupted", "kind": "interruption", "deadline": 1795341720})]
+    assert int(WARNING.deadline.timestamp()) == 1795341720
+
+
+def test_a_recommendation_has_no_deadline(aws: AwsOverHttp, jobs: StepFunctionsJobs) -> None:
+    """An instance that may go on for ever is not said to end."""
+    has(aws, item(attempt()))
+    assert interrupt(jobs, [attempt()], RECOMMENDATION) == {attempt(): Told()}
+    assert sent(aws) == [("token of job-1", {"result": "interrupted", "kind": "rebalance"})]
 
 
 def test_a_hundred_jobs_are_one_read(aws: AwsOverHttp, jobs: StepFunctionsJobs) -> None:
@@ -196,7 +207,7 @@ def test_a_missing_table_is_named(aws: AwsOverHttp, jobs: StepFunctionsJobs) -> 
 
 def test_without_a_job_part() -> None:
     """Where the job part is not deployed nobody is told, and the reason names the parameter."""
-    ((_, told),) = NoJobs().interrupted({attempt(): DEADLINE})
+    ((_, told),) = NoJobs().interrupted({attempt(): WARNING})
     assert "SubnetIds" in str(told.refusal)
     assert not told.is_trouble
     NoJobs().lost(ended())

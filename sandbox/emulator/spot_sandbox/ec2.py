@@ -15,7 +15,7 @@ from localstack.services.moto import call_moto, call_moto_with_request
 from spot_sandbox.api_errors import ApiError
 from spot_sandbox.ec2_endings import HIBERNATED_BY_USER, STOPPED_BY_USER
 from spot_sandbox.ec2_filters import INSTANCE_FILTERS, SPOT_REQUEST_FILTERS, matches
-from spot_sandbox.ec2_fleets import UNFULFILLABLE, check_fleet, fill, targets
+from spot_sandbox.ec2_fleets import UNFULFILLABLE, check_fleet, check_pools, fill, targets
 from spot_sandbox.ec2_instances import STATE_CODES, Instance, LaunchSpec, SpotRequest, tag_list, tags_for
 from spot_sandbox.ec2_launch import fleet_choices, for_market, requested_spec, run_spec
 from spot_sandbox.ec2_lifecycle import Lifecycle
@@ -70,6 +70,7 @@ class SpotEc2Provider(Ec2Provider):
     def _create_fleet(self, context: RequestContext, request: Json) -> Json:
         fleet_id = f"fleet-{context.request_id}"
         choices = fleet_choices(Lookups(context.account_id, context.region), request)
+        check_pools(choices)
 
         def launch(spec: LaunchSpec, market: str, count: int) -> list[Instance]:
             wanted = for_market(spec, market, request)

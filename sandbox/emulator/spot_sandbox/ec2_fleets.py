@@ -35,6 +35,13 @@ def check_fleet(request: Json) -> None:
         raise ApiError("MissingParameter", "The request must contain the parameter TotalTargetCapacity")
 
 
+def check_pools(choices: list[Choice]) -> None:
+    """Refuse two choices of one pool: "An EC2 Fleet request can't span different subnets from the same Availability Zone" (EC2 User Guide)."""
+    pools = [spec.pool for _, spec in choices]
+    if len(set(pools)) < len(pools):
+        raise ApiError("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools.")
+
+
 def targets(request: Json) -> dict[str, int]:
     """Return how many instances are wanted on each market."""
     wanted = request["TargetCapacitySpecification"]

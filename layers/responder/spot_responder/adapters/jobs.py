@@ -17,16 +17,17 @@ from botocore.exceptions import ClientError
 from spot_responder.adapters.clients import calling, error_code
 from spot_responder.domain.errors import CallFailed, ConfigurationError, Unavailable
 from spot_responder.domain.jobs import Attempt, Told
+from spot_responder.domain.notices import NoticeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
     from spot_responder.domain.events import InstanceEnded
+    from spot_responder.domain.notices import Notice
 
 KEYS_PER_READ = 100
 USED_TOKEN = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
@@ -39,7 +40,7 @@ type Item = Mapping[str, Any]
 class NoJobs:
     """``Jobs`` where the job part is not deployed."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
         """Nobody to tell."""
         yield from ((attempt, Told("this stack has no job part, its parameter SubnetIds is empty")) for attempt in attempts)
 
@@ -55,7 +56,7 @@ class StepFunctionsJobs:
     stepfunctions: SFNClient
     table: str
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
         """Send each job's token back, if it is this attempt's."""
         for some in batched(sorted(attempts, key=lambda attempt: attempt.job_id), KEYS_PER_READ, strict=False):
             try:
@@ -91,7 +92,7 @@ class StepFunctionsJobs:
             raise Unavailable("dynamodb:BatchGetItem: some jobs were left unread")
         return {item["job_id"]["S"]: item for item in answer["Responses"].get(self.table, [])}
 
-    def _interrupt(self, attempt: Attempt, job: Item | None, deadline: datetime) -> Told:
+    def _interrupt(self, attempt: Attempt, job: Item | None, notice: Notice) -> Told:
         if job is None:
             return Told("this stack has no such job")
         if not _is_waiting(job):
@@ -99,7 +100,7 @@ class StepFunctionsJobs:
         if _attempt(job) != attempt:
             return Told(f"attempt {job['attempt']['N']} on {job['instance_id']['S']} is the one that runs")
         try:
-            return Told(self._send(job["token"]["S"], {"result": "interrupted", "deadline": int(deadline.timestamp())}))
+            return Told(self._send(job["token"]["S"], _result(notice)))
         except CallFailed as error:
             return _failed(error)
 
@@ -133,6 +134,12 @@ def _is_waiting(item: Item) -> bool:
 
 def _attempt(item: Item) -> Attempt:
     return Attempt(item["job_id"]["S"], int(item["attempt"]["N"]), item["instance_id"]["S"])
+
+
+def _result(notice: Notice) -> dict[str, object]:
+    """Return what the state machine hears. The instance of a recommendation has no deadline: it may go on for ever."""
+    told: dict[str, object] = {"result": "interrupted", "kind": notice.kind}
+    return told if notice.kind is NoticeKind.REBALANCE else {**told, "deadline": int(notice.deadline.timestamp())}
 
 
 def _failed(error: CallFailed) -> Told:

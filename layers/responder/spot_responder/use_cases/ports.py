@@ -163,8 +163,8 @@ class Commands(Protocol):
 class Jobs(Protocol):
     """The state machines of the jobs."""
 
-    def interrupted(self, attempts: Mapping[Attempt, datetime]) -> Iterator[tuple[Attempt, Told]]:
-        """Tell each job that its attempt's instance ends at this time, and yield how that went before the next is told.
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
+        """Tell each job of its attempt's notice, and yield how that went before the next is told.
 
         One that cannot be told stops no other: nothing is raised for it.
         """

@@ -165,7 +165,7 @@ class RespondToNotices:
     def _tell_jobs(self, waiting: dict[Attempt, Notice], until: datetime) -> dict[Attempt, Told]:
         """Tell each job once while there is time, and the story how that went; leave in ``waiting``, and return why, what is worth another try."""
         trouble: dict[Attempt, Told] = {}
-        for attempt, told in self.jobs.interrupted({attempt: notice.deadline for attempt, notice in waiting.items()}):
+        for attempt, told in self.jobs.interrupted(dict(waiting)):
             if told.is_worth_another_try:
                 trouble[attempt] = told
             else:
