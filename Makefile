@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: soak jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
+.PHONY: audit soak jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -49,6 +49,9 @@ check: setup  ## Lint, types, layers, template
 	cfn-lint template.yaml
 	sam validate --lint --region us-east-1
 
+audit: .venv-audit/ready  ## Let checkov look at the template (an environment of its own, 270 MB)
+	@.venv-audit/bin/checkov --config-file .checkov.yaml
+
 fix: .venv/ready  ## Format, and mend what the linter can
 	ruff format .
 	ruff check --fix .
@@ -65,11 +68,12 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 
 clean:  ## Stop the sandbox and remove everything that was made here
 	@if [ -x $(BIN)/python ]; then for run in "" /demo /demo/gameday /gameday; do python -m sandbox stop --directory .sandbox$$run; done; fi
-	rm -rf .venv .venv-sandbox .venv-node .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sandbox .venv-audit .venv-node .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again
 	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o layers/responder/requirements.txt requirements/layer.in
 	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/dev.txt requirements/dev.in
+	pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements/audit.txt requirements/audit.in
 	cd requirements/node && npm update --package-lock-only --omit-lockfile-registry-resolved
 
 setup: .venv/ready .venv-sandbox/ready .venv-node/ready  ## Install what is needed (the other targets do it by themselves)
@@ -80,6 +84,12 @@ setup: .venv/ready .venv-sandbox/ready .venv-node/ready  ## Install what is need
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@echo $(CURDIR)/sandbox/cli > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/spot-sandbox.pth"
+	@touch $@
+
+.venv-audit/ready: requirements/audit.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed: install it, or uv (then: uv python install 3.13)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --require-hashes -r requirements/audit.txt
 	@touch $@
 
 .venv-sandbox/ready: sandbox/requirements.txt sandbox/emulator/pyproject.toml
