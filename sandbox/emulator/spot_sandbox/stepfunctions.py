@@ -46,6 +46,7 @@ from localstack.services.stepfunctions.asl.jsonata import jsonata as localstack_
 from localstack.services.stepfunctions.asl.jsonata import validations
 from localstack.services.stepfunctions.asl.parse.asl_parser import AmazonStateLanguageParser, ParserRuleContext
 from localstack.services.stepfunctions.asl.parse.preprocessor import Preprocessor
+from localstack.services.stepfunctions.asl.static_analyser.static_analyser import StaticAnalyser
 from localstack.services.stepfunctions.asl.utils.boto_client import boto_client_for
 
 from spot_sandbox import task_tokens
@@ -81,6 +82,7 @@ def install() -> None:
     WaitFunction._wait_interval = _wait  # noqa: SLF001 - as above
     retrier_decl.time = _ScaledTime
     AmazonStateLanguageParser.parse = staticmethod(_parse)
+    StaticAnalyser.analyse = _analyse
     StringJSONata._eval_body = _eval_body  # noqa: SLF001 - as above
     result_path.parse = functools.cache(result_path.parse)
     for integration in (state_task_service_aws_sdk, state_task_service_dynamodb, state_task_service_sfn):
@@ -138,6 +140,10 @@ def plain(value: Any) -> Any:
             return int(value)
         case _:
             return value
+
+
+def _analyse(self: StaticAnalyser, definition: str) -> None:
+    self.visit(_tree(definition))
 
 
 def _eval_body(self: StringJSONata, env: Environment) -> None:
