@@ -1,0 +1,84 @@
+"""Every function is stopped right before and right after each of its calls; Lambda, the stream and EventBridge deliver again.
+
+The points come from the calls of an undisturbed morning: a call that is new is stopped at without a new test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spot_responder.adapters.notices_table import to_item
+from tests.examples import EVENT_TIME, instance_id, notice
+from tests.faults.cloud import Blow, Cloud, Machine, unasked
+from tests.faults.delivery import Delivery
+from tests.faults.morning import At, all_is_well, going_well, play
+from tests.lambdas import FUNCTIONS
+
+if TYPE_CHECKING:
+    from tests.faults.cloud import Stage, Strike
+
+KILLS = (Blow.KILLED_BEFORE, Blow.KILLED_AFTER)
+
+
+def test_nothing_goes_wrong(stage: Stage) -> None:
+    """On an undisturbed morning everybody is asked once, by every function and with every kind of call that the product knows."""
+    morning = play(stage)
+    all_is_well(morning)
+    assert set(morning.cloud.asked().values()) == {1}
+    assert {function for function, _ in morning.delivery.invocations} == set(FUNCTIONS)
+    assert {call.operation for call in morning.cloud.calls} == {
+        "dynamodb:BatchExecuteStatement",
+        "dynamodb:BatchGetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:UpdateItem",
+        "ec2:DescribeInstances",
+        "sfn:SendTaskSuccess",
+        "ssm:DescribeInstanceInformation",
+        "ssm:SendCommand",
+    }
+
+
+@pytest.mark.parametrize("blow", KILLS, ids=lambda blow: blow.name)
+def test_a_crash_at_every_call(stage: Stage, blow: Blow) -> None:
+    """Wherever a function is stopped: no notice is lost, no checkpoint left out, at most one command more, each job resumed once.
+
+    One thing cannot be made up for: that a job was told of its loss, if the function is stopped before it could tell the story.
+    """
+    operations = [call.operation for call in play(stage).cloud.calls]
+    for number, operation in enumerate(operations):
+        at = At(number, blow)
+        morning = play(stage, at)
+        assert at.struck == operation
+        is_told_of_its_loss = operation == "sfn:SendTaskSuccess" and operation not in operations[number + 1 :]
+        all_is_well(morning, is_lost_told=not (is_told_of_its_loss and blow is Blow.KILLED_AFTER))
+
+
+def answer_many(stage: Stage, count: int, strikes: Strike = going_well) -> Delivery:
+    """Let so many instances' warnings, already recorded, come down the stream together."""
+    cloud = stage.begin(Cloud(strikes=strikes))
+    delivery = Delivery(cloud)
+    cloud.run(*(Machine(instance_id(number)) for number in range(count)))
+    for number in range(count):
+        cloud.tables.put_item({"TableName": "notices", "Item": to_item(replace(notice(number), time=EVENT_TIME))})
+    delivery.run()
+    return delivery
+
+
+def test_a_crash_between_commands(stage: Stage) -> None:
+    """Of 70 notices that two commands and their writes answer, a stop at any of these calls leaves nobody out, and repeats at most one command."""
+    count = 70
+    operations = [call.operation for call in answer_many(stage, count).cloud.calls]
+    assert (operations.count("ssm:SendCommand"), operations.count("dynamodb:BatchExecuteStatement")) == (2, 3)
+    everybody = {instance_id(number) for number in range(count)}
+    for number, blow in itertools.product(range(len(operations)), KILLS):
+        delivery = answer_many(stage, count, At(number, blow))
+        cloud = delivery.cloud
+        assert (delivery.dead_letters, unasked(cloud, everybody)) == ([], set())
+        assert max(cloud.asked().values()) <= 2
+        assert sum(times == 2 for times in cloud.asked().values()) in (0, 20, 25, 50)
+        assert all("command_id" in item for item in cloud.tables.of("notices"))
