@@ -88,18 +88,23 @@ def test_jobs_of_another_stack(aws: AwsOverHttp, capsys: pytest.CaptureFixture[s
     assert "SubnetIds" in line["reason"]
 
 
-def test_a_thousand_notices_cost_little(aws: AwsOverHttp) -> None:
-    """A batch of 1,000 notices takes less than a second of CPU, AWS's side of the talk included, in a function that has its parts."""
+def test_a_thousand_notices_cost_ten_times_a_hundred(aws: AwsOverHttp) -> None:
+    """What a notice costs does not grow with their number. (How much CPU that is, ``make bench`` measures.)"""
     serve(aws, [])
     invoke("respond_to_notices", stream([fresh(1)]))
-    notices = [fresh(number) for number in range(1000)]
+    hundred = min(cpu_seconds(aws, 100) for _ in range(3))
+    assert cpu_seconds(aws, 1000) < 25 * hundred
+
+
+def cpu_seconds(aws: AwsOverHttp, count: int) -> float:
+    """Return the CPU time of a batch of so many notices, AWS's side of the talk included."""
+    notices = [fresh(number) for number in range(count)]
     serve(aws, notices)
     batch = stream(notices)
     aws.always("ec2:DescribeInstances", described(notice.instance_id for notice in notices))
     began = time.process_time()
     invoke("respond_to_notices", batch)
-    used = time.process_time() - began
-    assert used < 1.0
+    return time.process_time() - began
 
 
 def asked_for(call: Call) -> list[str]:
