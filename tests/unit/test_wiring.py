@@ -89,7 +89,7 @@ def test_jobs_of_another_stack(aws: AwsOverHttp, capsys: pytest.CaptureFixture[s
 
 
 def test_a_thousand_notices_cost_ten_times_a_hundred(aws: AwsOverHttp) -> None:
-    """What a notice costs does not grow with their number. (How much CPU that is, ``make bench`` measures.)"""
+    """What a notice costs does not grow with their number. How much CPU that is, ``make bench`` measures."""
     serve(aws, [])
     invoke("respond_to_notices", stream([fresh(1)]))
     hundred = min(cpu_seconds(aws, 100) for _ in range(3))
