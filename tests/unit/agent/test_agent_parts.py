@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -230,18 +228,3 @@ def test_metrics_are_published_a_few_at_a_time() -> None:
         1,
     )
     assert [len(call["MetricData"]) for call in client.calls] == [2, 10, 10]
-
-
-# The user data
-
-
-def test_user_data_is_small_and_complete() -> None:
-    """The user data stays under EC2's 16 KB, and once its names are put in, it is a shell script with a sound Python part."""
-    template = (ROOT / "template.yaml").read_text()
-    block = template.partition("          Fn::Base64:\n            Fn::Sub: |\n")[2].partition("\n  JobInstanceProfile:")[0]
-    text = textwrap.dedent(block)
-    assert len(base64.b64encode(text.encode())) < 16 * 1024
-    names = {part.partition("}")[0] for part in text.split("${")[1:] if not part.startswith("!")}
-    assert names == {"AWS::Region", "AgentLayer", "JobsTable"}
-    script = text.partition("<<'END'\n")[2].partition("\nEND")[0]
-    compile(script, "user data", "exec")
