@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMESPACE = "SpotResponder"
-AWS_METRICS = {("AWS/Lambda", "Errors"), ("AWS/Lambda", "IteratorAge"), ("AWS/SQS", "ApproximateNumberOfMessagesVisible")}
+AWS_METRICS = {
+    ("AWS/Lambda", "Errors"),
+    ("AWS/States", "ExecutionsFailed"),
+    ("AWS/Lambda", "IteratorAge"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+}
 VOCABULARY: dict[str, set[str]] = {
     "event": {*map(str, Happened)},
     "outcome": {*map(str, Outcome)},
@@ -186,9 +191,10 @@ def test_the_dashboard_shows_what_there_is() -> None:
 
 
 def test_the_dashboard_shows_every_alarm() -> None:
-    """The dashboard shows the state of every alarm."""
-    (widget,) = [one for one in dashboard()["widgets"] if one["type"] == "alarm"]
-    assert {arn.removesuffix(".Arn") for arn in widget["properties"]["alarms"]} == set(of_type("AWS::CloudWatch::Alarm"))
+    """The dashboard shows the state of every alarm, the job's that of the job's."""
+    shown = {name: widget["properties"]["alarms"] for name in DASHBOARDS for widget in dashboard(name)["widgets"] if widget["type"] == "alarm"}
+    assert {arn.removesuffix(".Arn") for arns in shown.values() for arn in arns} == set(of_type("AWS::CloudWatch::Alarm"))
+    assert shown["JobDashboard"] == ["InstancesLeftAlarm.Arn"]
 
 
 def test_the_jobs_dashboard_is_the_workshops() -> None:
