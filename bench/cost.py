@@ -25,7 +25,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from bench.handlers import aligned, python
 from bench.prices import GB, LOOKED_UP, PRICES, REGION
-from bench.results import RESULTS, ROOT, record
+from bench.results import RESULTS, ROOT, progress, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -205,7 +205,7 @@ def table(priced: Sequence[Row]) -> str:
 
 def main() -> None:
     """Count, price, print, write."""
-    sys.stderr.write("cost: one notice through each function\n")
+    progress("cost: one notice through each function")
     priced = list(rows(lives(), read_stack()))
     record("cost", priced)
     sys.stdout.write(f"A month in {REGION}, prices of {LOOKED_UP}\n{table(priced)}\n\n{RESULTS.relative_to(ROOT)} has all figures.\n")

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.results import RESULTS, ROOT, record
+from bench.results import RESULTS, ROOT, progress, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,8 @@ def cold_starts(rounds: int) -> dict[str, list[Timing]]:
     """
     names = (REFERENCE, WITH_LOGGER, *WORK)
     timings: dict[str, list[Timing]] = {name: [] for name in names}
-    for _ in range(rounds + 1):
+    for number in range(rounds + 1):
+        progress(f"handlers: cold starts, {number} of {rounds} rounds")
         for name in names:
             timings[name].append(python("bench/cold_start.py", name, JOBS_TABLE="jobs"))
     return {name: all_rounds[1:] for name, all_rounds in timings.items()}
@@ -130,6 +131,7 @@ def split_modules(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def warm(function: str) -> list[Warm]:
     """Return a function's warm invocations, each size in a process of its own."""
+    progress(f"handlers: {function}, warm")
     return [Warm(size=size, **python("-m", "bench.warm", function, str(size))) for size in WORK[function]]
 
 

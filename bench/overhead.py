@@ -22,7 +22,7 @@ import numpy as np
 from bench.handlers import aligned
 from bench.interrupted_job import DESIGNS, Job, daly, simulate, young
 from bench.overhead_picture import draw
-from bench.results import RESULTS, ROOT, record
+from bench.results import RESULTS, ROOT, progress, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,11 +167,6 @@ def figure(value: float | None) -> str:
     if value is None:
         return "never ends"
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.2f}"  # noqa: PLR2004  # three digits will do
-
-
-def progress(what: str) -> None:
-    """Say what is being done, on the error stream."""
-    sys.stderr.write(what + "\n")
 
 
 def main() -> None:

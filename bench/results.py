@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,3 +42,8 @@ def read(path: Path = RESULTS) -> dict[str, list[Row]]:
         return {}
     sections: dict[str, list[Row]] = json.loads(path.read_text())
     return sections
+
+
+def progress(what: str) -> None:
+    """Say on the error stream what is being measured."""
+    sys.stderr.write(f"{what}\n")
