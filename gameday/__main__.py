@@ -20,6 +20,7 @@ from gameday.figures import figures_of
 from gameday.picture import draw
 from gameday.report import as_json, as_text
 from gameday.run import GameDay
+from gameday.story import harmless
 from gameday.verdict import verdict_on
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = _plan(options)
         return _conclude(plan, GameDay(plan, services_of(options.region), _say).run(), options)
     except GameDayFailure as failure:
-        sys.stderr.write(f"{failure}\n")
+        sys.stderr.write(harmless(f"{failure}\n"))
         return UNMET if isinstance(failure, Unmet) else NOT_HELD
     except KeyboardInterrupt:
         sys.stderr.write("The game day was ended early; there is no result.\n")
@@ -91,7 +92,7 @@ def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{harmless(text)}\n")
     sys.stdout.flush()
 
 

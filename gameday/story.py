@@ -56,4 +56,9 @@ def readable(text: str) -> str:
         fields = {}
     message = fields.get("message") if isinstance(fields, dict) else None
     plain = message if isinstance(message, str) else text.strip()
-    return "".join(letter if letter.isprintable() else " " for letter in plain)
+    return " ".join(harmless(plain).split("\n"))
+
+
+def harmless(text: str) -> str:
+    """Return a text without what a terminal would act on: a job's output can be in it, and an execution's name."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

@@ -19,6 +19,9 @@ import pytest
 import yaml
 from jsonata import Jsonata
 
+from gameday.__main__ import _say
+from gameday.__main__ import main as gameday
+from gameday.failures import Unmet
 from spot_agent.errors import Unusable
 from spot_agent.job import Job
 from spot_agent.program import ChildProgram
@@ -171,6 +174,24 @@ def test_the_documents_parameter_takes_nothing_else(text: str) -> None:
     assert re.search(pattern, good)
     for value in (text, f"{good}{text}", f"{text}{good}", f"{good} {text}", f"{good}\n{text}"):
         assert not re.search(pattern, value), value
+
+
+# On the terminal of the person at the keyboard
+
+
+def test_what_a_job_printed_is_shown_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A game day shows the cause of an execution, in which the end of a job's output is, so that no terminal acts on it."""
+    for text in HOSTILE.values():
+        _say(text)
+
+        def fails(_plan: object, _services: object, _say: object, what: str = text) -> None:
+            raise Unmet(f"The job ended before an instance ran (FAILED): {what}.")
+
+        monkeypatch.setattr("gameday.__main__.GameDay", fails)
+        assert gameday(["interrupt", "--stack", "s", "--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.png")]) == 2
+        written = capsys.readouterr()
+        assert all(line.isprintable() for line in f"{written.out}{written.err}".split("\n"))
+        assert "The job ended before" in written.err
 
 
 # Job input
