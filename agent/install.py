@@ -32,9 +32,10 @@ Description=Spot Responder: runs a job's attempt and hands it over
 Wants=network-online.target
 # Stopped in the opposite order: at a shutdown the network is still there for the last checkpoint.
 After=network-online.target amazon-ssm-agent.service
-# An agent that crashes again and again is given up: its silence ends the attempt, and attempts without progress are counted.
+# An agent that crashes again and again is given up, and its instance with it: attempts without progress are counted.
 StartLimitIntervalSec=600
 StartLimitBurst=5
+StartLimitAction=poweroff
 
 [Service]
 User={user}

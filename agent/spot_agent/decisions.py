@@ -323,7 +323,7 @@ def _handing_over(known: Known, now: float) -> Steps:
         return (Step(Do.MARK),) if known.is_due(Do.MARK, now) else ()
     if known.activity is None and known.is_due(_LAST_SAVE[known.phase], now):
         return (Step(_LAST_SAVE[known.phase]),)
-    return _sign_of_life(known, now) if now - known.since < LAST_SAVE_SECONDS else ()
+    return (*_sign_of_life(known, now), *_record(known, now)) if now - known.since < LAST_SAVE_SECONDS else ()
 
 
 _LAST_SAVE = {Phase.HANDING_OVER: Do.SAVE_FINAL, Phase.FINISHING: Do.SAVE_RESULT}

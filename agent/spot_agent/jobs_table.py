@@ -77,7 +77,7 @@ class DynamoJobsTable:
             sets["job_status"] = FINISHED
         return self._update(sets, OWNED, self._mine())
 
-    def record_attempt(self, facts: Mapping[str, float]) -> None:
+    def record_attempt(self, facts: Mapping[str, float | str]) -> None:
         """Add facts to the item ``<job id>#<attempt>``, which tells how this attempt went and expires with the job."""
         me = self._me
         sets: dict[str, Value] = {"attempt": me.attempt, "instance_id": me.instance_id, **facts}

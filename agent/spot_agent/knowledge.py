@@ -179,7 +179,8 @@ class Known:
     cause: str = ""
     owner_sign: tuple[object, ...] = ()
     owner_sign_at: float = NEVER
-    unrecorded: Mapping[str, float] = field(default_factory=dict)
+    unrecorded: Mapping[str, float | str] = field(default_factory=dict)
+    troubles: str = ""
     leaving: Leaving | None = None
 
     # Questions
@@ -319,6 +320,10 @@ class Known:
     def overlapped(self) -> Known:
         """The final save begins while another goes on."""
         return replace(self, earlier=self.activity, activity=None)
+
+    def troubled(self, troubles: str) -> Known:
+        """These are the latest warnings of the log; the attempt's record is to have them."""
+        return self if troubles == self.troubles else replace(self, troubles=troubles, unrecorded={**self.unrecorded, "troubles": troubles})
 
     def left(self, leaving: Leaving) -> Known:
         """The agent is done with the job."""

@@ -78,6 +78,7 @@ class Agent:
         """Do all that is to be done now; return the seconds until the next turn, if nothing happens before."""
         self._learn(self.ports.clock())
         for _ in range(STEPS_IN_A_TURN):
+            self.known = self.known.troubled(self.ports.story.troubles())
             steps = decide(self.known, self.ports.clock())
             if not steps:
                 break
@@ -365,7 +366,7 @@ class Agent:
     def _mark_stopped(self, step: Step, _now: float) -> None:
         """Let the next attempt go on from the last good checkpoint; an attempt that gives way has done no work."""
         stopped = self.known.unrecorded.get("stopped_at")
-        self.ports.jobs.mark(Mark(is_final=True, stopped_at=stopped))
+        self.ports.jobs.mark(Mark(is_final=True, stopped_at=None if stopped is None else float(stopped)))
         result = {"result": "failed", "cause": self.known.cause} if self.known.phase is Phase.FAILING else None
         self._depart(step.why, self.ports.clock(), result)
 

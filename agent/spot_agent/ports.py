@@ -85,7 +85,7 @@ class JobsTable(Protocol):
     def mark(self, mark: Mark) -> Job:
         """Record a save."""
 
-    def record_attempt(self, facts: Mapping[str, float]) -> None:
+    def record_attempt(self, facts: Mapping[str, float | str]) -> None:
         """Add facts to the attempt's own record."""
 
 
@@ -179,6 +179,9 @@ class Story(Protocol):
 
     def tell(self, event: str, message: str, **facts: object) -> None:
         """Write one line."""
+
+    def troubles(self) -> str:
+        """Return the latest warnings, short enough for the attempt's record."""
 
 
 @dataclass(frozen=True)

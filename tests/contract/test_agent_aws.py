@@ -183,12 +183,12 @@ def test_attempt_record_is_an_item_of_its_own(aws: None) -> None:
     table.read()
     before = item()
     table.record_attempt({"started_at": 1.5})
-    table.record_attempt({"stopped_at": 2.5})
+    table.record_attempt({"stopped_at": 2.5, "troubles": "10:00 it rained"})
     record = item("job#2")
     assert {name: record[name]["N"] for name in ("attempt", "started_at", "stopped_at", "expires_at")} == {
         "attempt": "2", "started_at": "1.5", "stopped_at": "2.5", "expires_at": "1900000000",
     }  # fmt: skip
-    assert record["instance_id"] == {"S": "i-2"}
+    assert (record["instance_id"], record["troubles"]) == ({"S": "i-2"}, {"S": "10:00 it rained"})
     assert item() == before
 
 

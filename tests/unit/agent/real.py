@@ -65,6 +65,10 @@ class Silent:
     def tell(self, event: str, message: str, **facts: object) -> None:
         """Write nothing."""
 
+    def troubles(self) -> str:
+        """Return nothing."""
+        return ""
+
 
 class Site:
     """A place of work: the program, its directory, and the keeper of its checkpoints."""

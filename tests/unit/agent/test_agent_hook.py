@@ -157,10 +157,10 @@ def test_unit_runs_the_agent_as_its_own_user() -> None:
 
 
 def test_unit_does_not_begin_anew_for_ever() -> None:
-    """Where memory runs out, only the program ends; and an agent that crashes five times in ten minutes is given up."""
+    """Where memory runs out, only the program ends; and an agent that crashes five times in ten minutes is given up, with its instance."""
     sections = {part.partition("]")[0]: part.partition("]")[2].splitlines() for part in UNIT.split("\n[")}
     assert "OOMPolicy=continue" in sections["Service"]
-    assert {"StartLimitIntervalSec=600", "StartLimitBurst=5"} <= set(sections["[Unit"])
+    assert {"StartLimitIntervalSec=600", "StartLimitBurst=5", "StartLimitAction=poweroff"} <= set(sections["[Unit"])
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")

@@ -191,6 +191,19 @@ def test_story_is_one_json_line() -> None:
     }  # fmt: skip
 
 
+def test_troubles_are_few_and_short() -> None:
+    """Of the warnings, the latest ten are kept, each cut: the attempt's record stays small whatever goes wrong."""
+    log = StoryLog(Me("j", 2, "i-1", "a"), io.StringIO())
+    log.tell("ready", "Ready")
+    assert log.troubles() == ""
+    for number in range(1000):
+        log.tell("call failed", f"Trouble {number} " + "x" * 5000, trouble=True)
+    lines = log.troubles().splitlines()
+    assert len(lines) == 10
+    assert "Trouble 990" in lines[0]
+    assert len(log.troubles()) <= 3010
+
+
 def test_cause_of_a_failure_is_bounded() -> None:
     """However much a program wrote, the cause has its status and the end of its output."""
     assert cause_of(3, []) == "exit status 3: no output"

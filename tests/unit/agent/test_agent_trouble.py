@@ -115,3 +115,34 @@ def test_refusal_that_is_mended_costs_nothing() -> None:
     world.refused = frozenset()
     world.run(finished)
     assert (len(world.launches), done_twice(world)) == (1, 0.0)
+
+
+def test_warnings_outlive_the_instance() -> None:
+    """What went wrong stands in the attempt's record, where it can be read when the instance and its journal are gone."""
+    world = World()
+    first = working(world, 70)
+    newest = world.job_now().checkpoint
+    assert newest is not None
+    world.damaged.add(newest.key)
+    first.die()
+    world.run(finished)
+    assert 1 not in world.troubles
+    assert f"Checkpoint unusable: {newest.key}" in world.troubles[2]
+
+
+def test_warning_of_the_last_save_is_recorded_before_it_ends() -> None:
+    """A program that ignores SIGTERM, with nothing saved at the end: the record says so, although the instance ends seconds later."""
+    world = World(ignores_signals=True, attempts_allowed=1)
+    first = working(world, 40)
+    first.warn()
+    world.run(lambda _: not first.is_alive)
+    assert "the program did not exit" in world.troubles[1]
+
+
+def test_failed_attempt_is_recorded() -> None:
+    """Why an attempt failed is in its record as well as in what the state machine is told."""
+    world = World(exit_status=3, attempts_allowed=1)
+    world.launch()
+    world.run(finished)
+    world.run(lambda world: not any(instance.is_alive for instance in world.instances), 60)
+    assert "The attempt has failed: exit status 3: reading input" in world.troubles[1]

@@ -5,6 +5,7 @@ The table keeps to the same conditions as the real one (tests/contract/test_agen
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from spot_agent.job import FINISHED, RUNNING, Checkpoint, Job
 from spot_agent.knowledge import Do, Me, Saved
 from spot_agent.loop import Agent
 from spot_agent.ports import EndedByItself, Mark, Outcome, Ports, Prefetched, Request, Restored
+from spot_agent.story import StoryLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +53,7 @@ class World:
     ignores_signals: bool = False
     reports_progress: bool = True
     records: dict[int, dict[str, float]] = field(default_factory=dict)
+    troubles: dict[int, str] = field(default_factory=dict)
 
     def job_now(self) -> Job:
         """Return the item, which must be there."""
@@ -357,10 +360,15 @@ class FakeJobs:
         changes |= {"status": FINISHED} if mark.is_finished else {}
         return self._write(job, "final" if mark.is_final else "mark", self._owns(job), **changes)
 
-    def record_attempt(self, facts: Mapping[str, float]) -> None:
+    def record_attempt(self, facts: Mapping[str, float | str]) -> None:
         """Add to the attempt's record."""
         self._reach()
-        self.world.records.setdefault(self.me.attempt, {}).update(facts)
+        record = self.world.records.setdefault(self.me.attempt, {})
+        for name, fact in facts.items():
+            if isinstance(fact, str):
+                self.world.troubles[self.me.attempt] = fact
+            else:
+                record[name] = fact
         self.world.writes.append((self.me.agent_id, "record"))
 
     def _owns(self, job: Job) -> bool:
@@ -437,7 +445,13 @@ class FakeStory:
     def __init__(self, world: World, me: Me) -> None:
         self.world = world
         self.me = me
+        self.log = StoryLog(me, io.StringIO())
 
-    def tell(self, event: str, message: str, **_: object) -> None:
+    def tell(self, event: str, message: str, **facts: object) -> None:
         """Write a line."""
         self.world.lines.append((self.world.now, self.me.attempt, event, message))
+        self.log.tell(event, message, **facts)
+
+    def troubles(self) -> str:
+        """Return the latest warnings."""
+        return self.log.troubles()
