@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.rights.authorization import Call, World, requests
 from tests.rights.policies import Request, Statement, is_allowed
 from tests.rights.recorded import WORKER, world
 from tests.rights.roles import BUCKET, DOCUMENT, JOBS_TABLE, KNOWN, LAUNCH_TEMPLATE, MACHINE, NOTICES_TABLE, arn, resource_policies, role_arn, roles
-from tests.template.stack import ACCOUNT
+from tests.template.stack import ACCOUNT, ROOT, of_type
 
 OPT_IN, JOB = "ssm:resourceTag/spot-responder:checkpoint", "aws:ResourceTag/spot-responder:job"
 OTHER = "i-0fedcba9876543210"
@@ -198,3 +200,19 @@ def test_notifications_come_from_this_account_and_by_tls() -> None:
     for account, secure, expected in ((ACCOUNT, "true", True), ("999999999999", "true", False), (ACCOUNT, "false", False)):
         keys = {"aws__SourceAccount": account, "aws__SecureTransport": secure}
         assert lets_in("NotificationsPolicy", "cloudwatch.amazonaws.com", "sns:Publish", **keys) is expected
+
+
+def test_every_rule_listens_to_aws_alone() -> None:
+    """Each rule names sources that begin with ``aws.``: PutEvents takes such from nobody but AWS, so that no one else's event gets in."""
+    for rule in of_type("AWS::Events::Rule").values():
+        assert all(re.fullmatch(r"aws\.\w+", source) for source in rule["EventPattern"]["source"])
+        assert "EventBusName" not in rule
+
+
+def test_the_page_names_tests_that_exist() -> None:
+    """What docs/threat-model.md says is shown by a test, a test shows."""
+    page = (ROOT / "docs/threat-model.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
