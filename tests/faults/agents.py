@@ -128,11 +128,11 @@ class AgentsAws:
 
 
 def _parameters(operation: str, request: AWSPreparedRequest) -> dict[str, Any]:
+    body: Any = request.body
     if not operation.startswith("s3:"):
-        body: Any = request.body
         asked: dict[str, Any] = json.loads(body)
         return asked
-    content = request.body.read() if hasattr(request.body, "read") else b""
+    content = body.read() if hasattr(body, "read") else b""
     if "aws-chunked" in str(request.headers.get("Content-Encoding", "")):
         content = _unchunked(content)
     return {"Key": unquote(urlparse(request.url).path.removeprefix("/bucket").lstrip("/")), "Body": content}
@@ -167,7 +167,7 @@ class AgentsWorld(World):
         super().__init__(job=Job("job", checkpoint_uri="s3://bucket/jobs", checkpoint_minutes=0.1), program_seconds=program_seconds)
 
     @property
-    def job(self) -> Job | None:  # type: ignore[override]  # the world's own is an attribute
+    def job(self) -> Job | None:
         """The item."""
         item = self.aws.tables.items["jobs"].get(("job",))
         return Job.from_item(item) if item else None
