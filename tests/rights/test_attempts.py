@@ -95,6 +95,12 @@ def test_no_other_launch_template_is_used(action: str) -> None:
         assert not may("SpotJobRole", action, part, ec2__LaunchTemplate=theirs)
 
 
+def test_nothing_is_launched_without_a_template() -> None:
+    """An instance whose parts somebody puts together, without any template, is refused part by part."""
+    for part in (instance("new"), arn("ec2", "image/ami-1", account=""), arn("ec2", "subnet/subnet-1"), arn("ec2", "volume/new")):
+        assert not may("SpotJobRole", "ec2:RunInstances", part)
+
+
 def test_tags_are_given_at_launch_alone() -> None:
     """No instance that is there is tagged: it could be opted in, or made a job's and ended."""
     assert may("SpotJobRole", "ec2:CreateTags", instance("new"), ec2__CreateAction="CreateFleet")
