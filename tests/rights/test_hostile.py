@@ -181,6 +181,7 @@ def test_the_documents_parameter_takes_nothing_else(text: str) -> None:
 
 def test_what_a_job_printed_is_shown_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A game day shows the cause of an execution, in which the end of a job's output is, so that no terminal acts on it."""
+    monkeypatch.setattr("gameday.__main__.services_of", lambda _region: None)
     for text in HOSTILE.values():
         _say(text)
 
