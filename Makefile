@@ -33,7 +33,7 @@ test: setup  ## Run every test but those of `make jobs`
 	@python -m pytest --ignore=tests/e2e/test_job.py --ignore=tests/statemachine
 
 jobs: setup  ## Run the job's end-to-end tests and those of its state machines
-	@python -m pytest tests/e2e/test_job.py tests/statemachine
+	@python -m pytest tests/e2e/test_job.py tests/e2e/test_rights.py tests/statemachine
 
 soak: setup  ## The long tests: 2,000 notices, whole fuzz and fault runs (under half an hour)
 	@python -m pytest -m slow -s --timeout=1800
