@@ -38,6 +38,7 @@ LATENCY_SECONDS = 60.0
 """On the clock here, added to each deadline: calls take as long as they take, at any time scale."""
 
 ALIVE = ("pending", "running")
+STOPPED_HINT = 'its stop condition is the stack\'s alarm on dead letters; see "Dead letters" in docs/operating.md.'
 
 
 @dataclass(slots=True)
@@ -171,7 +172,8 @@ class GameDay:
         state = self.services.experiments.look(self._experiment or "")
         self._tell_experiment(state)
         if state.status in ("failed", "cancelled", "stopped") and len(self._machines) == 1:  # with a second one, it has had its effect
-            raise Unmet(f"The experiment {state.status}: {state.reason}. Look at it in the FIS console: its role and its stop condition matter most.")
+            hint = STOPPED_HINT if state.status == "stopped" else "its role matters most."
+            raise Unmet(f"The experiment {state.status}: {state.reason}. Look at it in the FIS console: {hint}")
         return state
 
     def _ended(self) -> Execution | None:
