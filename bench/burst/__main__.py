@@ -53,7 +53,7 @@ def simulated(most: int, seed: int) -> Iterator[Row]:
     """Yield the rows of all designs, the smallest bursts first, and say on the way what is being done."""
     for warnings in (size for size in SIZES if size <= most):
         for design in DESIGNS:
-            if warnings >= design.least:
+            if warnings in design.bursts:
                 sys.stderr.write(f"{warnings:,} warnings: {design.name} ...\n")
                 yield simulate(design, warnings, seed)
 

@@ -39,24 +39,24 @@ class Stack(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """A way to answer warnings, and the burst from which on it is worth a look."""
+    """A way to answer warnings, and the bursts for which it is worth a look."""
 
     name: str
     deploy: Callable[[Account], Stack]
-    least: int = 1
+    bursts: tuple[int, ...] = SIZES
     quotas: Quotas = field(default_factory=Quotas)
     seconds: Seconds = field(default_factory=Seconds)
 
 
 OURS = Design("ours", Ours)
 PER_EVENT = Design("one call for each event", PerEvent)
-LATE = 10_000
+LARGE = SIZES[-2:]
 DESIGNS = (
     OURS,
-    Design("ours, all twice as slow", Ours, LATE, seconds=Seconds().times(2)),
-    Design("ours, 2 shards", lambda account: Ours(account, 2), LATE),
-    Design("ours, 10 shards", lambda account: Ours(account, 10), LATE),
-    Design("ours, 10 shards, quota x10", lambda account: Ours(account, 10), LATE, Quotas(send_command=(MORE_COMMANDS, MORE_COMMANDS))),
+    Design("ours, all twice as slow", Ours, LARGE[:1], seconds=Seconds().times(2)),
+    Design("ours, 2 shards", lambda account: Ours(account, 2), LARGE[:1]),
+    Design("ours, 10 shards", lambda account: Ours(account, 10), LARGE),
+    Design("ours, 10 shards, quota x10", lambda account: Ours(account, 10), LARGE, Quotas(send_command=(MORE_COMMANDS, MORE_COMMANDS))),
     PER_EVENT,
     Design("queue, batches of 10", lambda account: Queued(account, TEN)),
     Design("queue, batches of 100", lambda account: Queued(account, HUNDRED)),
@@ -65,7 +65,7 @@ DESIGNS = (
 
 def horizon(warnings: int) -> float:
     """Return when to stop, in seconds: after the last deadline nothing helps, but up to 10,000 it is worth knowing how late they are."""
-    return 600.0 if warnings <= LATE else 130.0
+    return 600.0 if warnings <= LARGE[0] else 130.0
 
 
 def simulate(design: Design, warnings: int, seed: int = SEED) -> Row:
