@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Union
 
 from spot_agent.clients import calling
+from spot_agent.errors import Overtaken
 from spot_agent.job import FINISHED, RUNNING, Job
 
 if TYPE_CHECKING:
@@ -89,29 +90,30 @@ class DynamoJobsTable:
         return {":mine": self._me.attempt, ":me": self._me.agent_id}
 
     def _update(self, sets: Mapping[str, Value], condition: str, values: Mapping[str, Value], removes: list[str] | None = None) -> Job:
-        return self._job(self._write(self._me.job_id, sets, condition, values, removes or []))
+        # The instance's role names the attributes that a write may touch; that it may return others, too, nobody promises (DynamoDB
+        # Developer Guide, "Using IAM policy conditions for fine-grained access control", dynamodb:Attributes). So the item is read.
+        self._write(self._me.job_id, sets, condition, values, removes or [])
+        job = self.read()
+        if job is None:
+            raise Overtaken("the job's item was deleted right after it was written")
+        return job
 
-    def _write(
-        self, job_id: str, sets: Mapping[str, Value], condition: str | None, values: Mapping[str, Value], removes: list[str]
-    ) -> Mapping[str, Any]:
-        """Update an item and return it. Every name is a placeholder: ``owner`` and ``percent`` are reserved words."""
+    def _write(self, job_id: str, sets: Mapping[str, Value], condition: str | None, values: Mapping[str, Value], removes: list[str]) -> None:
+        """Update an item. Every name is a placeholder: ``owner`` and ``percent`` are reserved words."""
         expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in sets)
         if removes:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removes)
         conditional = {"ConditionExpression": condition} if condition else {}
         given = {**{f":set_{name}": value for name, value in sets.items()}, **values}
         with calling("dynamodb:UpdateItem"):
-            answer = self._client.update_item(
+            self._client.update_item(
                 TableName=self._table,
                 Key=_key(job_id),
                 UpdateExpression=expression,
                 ExpressionAttributeNames=_names(f"{expression} {condition or ''}"),
                 ExpressionAttributeValues={name: _typed(value) for name, value in given.items()},
-                ReturnValues="ALL_NEW",
                 **conditional,
             )
-        attributes: Mapping[str, Any] = answer["Attributes"]
-        return attributes
 
     def _job(self, item: Mapping[str, Any]) -> Job:
         job = Job.from_item(item)

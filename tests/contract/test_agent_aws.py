@@ -192,6 +192,19 @@ def test_attempt_record_is_an_item_of_its_own(aws: None) -> None:
     assert item() == before
 
 
+def test_writes_ask_for_nothing_in_return(aws: None) -> None:
+    """No write has the item returned, since a role that lists what may be written need not let all of it be returned; the item is read instead."""
+    put_job(job_minutes={"N": "7"})
+    client = Clients(REGION).client("dynamodb")
+    asked: list[dict[str, Any]] = []
+    client.meta.events.register("provide-client-params.dynamodb.UpdateItem", lambda params, **_: asked.append(params))
+    table = DynamoJobsTable(client, TABLE, Me("job", 2, "i-2", "me"))
+    assert table.claim(0).job_minutes == 7.0
+    assert table.write_progress(1.0, 2.0).percent == 1.0
+    table.record_attempt({"started_at": 1.5})
+    assert [params.get("ReturnValues", "NONE") for params in asked] == ["NONE"] * 3
+
+
 def test_missing_table_is_refused(aws: None) -> None:
     """A table that does not exist is not tried again and again: AWS's own sentence says which."""
     table = DynamoJobsTable(Clients(REGION).client("dynamodb"), "elsewhere", Me("job", 1, "i-1", "me"))
