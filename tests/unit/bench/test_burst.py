@@ -13,7 +13,7 @@ import pytest
 
 from bench.burst import __main__ as command
 from bench.burst import table as simulated
-from bench.burst.account import Account
+from bench.burst.account import Account, Function, Throttled
 from bench.burst.limits import Quotas, Seconds
 from bench.burst.others import HUNDRED, TEN
 from bench.burst.ours import LONGEST_AGE, RECORD_TIMEOUT, RESPOND_TIMEOUT, Ours, SimulatedFleet
@@ -30,9 +30,11 @@ from tests.examples import NOW, notice
 from tests.template.stack import PARAMETERS, of_type, resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.results import Row
+    from spot_responder.domain.notices import Notice, NoticeKey
 
 SCARCE = Quotas(send_command=(1, 2), partition_writes=(40, 40), partition_reads=(300, 300), concurrency=30, new_environments=(20, 5))
 """Everything throttles: writes, reads, commands, functions."""
@@ -55,6 +57,7 @@ def test_every_warning_is_answered_once(quotas: Quotas | None, warnings: int, sh
     account, stack = through_ours(warnings, quotas, shards)
     assert Counter(item.outcome for item in stack.table.items.values()) == {Outcome.SAVED: warnings}
     assert list(stack.commanded.times.values()) == [1] * warnings
+    assert None not in {item.command_id for item in stack.table.items.values()}
     assert stack.story.told == dict.fromkeys((Happened.NOTICE_RECEIVED, Happened.CHECKPOINT_ASKED, Happened.NOTICE_CLOSED), warnings)
     assert stack.dead_letters == account.running == 0
     assert bool(account.throttled) is bool(quotas)
@@ -132,6 +135,25 @@ def test_the_table_reads_as_the_adapter_does(count: int) -> None:
     account.engine.run()
     assert account.calls == client.calls
     assert stack.table.batch_size == real.batch_size
+
+
+def test_what_failed_comes_again_in_order() -> None:
+    """A lane delivers again from the first failed notice to the batch's end, the whole batch after an error, and gives up after five more tries."""
+    account, batches, troubled = Account(Quotas(), Seconds(), seed=1), list[list[str]](), notice(2).key
+
+    def respond(batch: Sequence[Notice]) -> set[NoticeKey]:
+        batches.append([one.instance_id for one in batch])
+        if len(batches) == 1:
+            raise Throttled("dynamodb:BatchGetItem")
+        return {troubled}
+
+    lane = simulated.Lane(Function(account, 0.0), respond)
+    for number in (1, 2, 3):
+        lane.put(notice(number))
+    account.engine.run()
+    all_three = [notice(number).instance_id for number in (1, 2, 3)]
+    assert batches == [all_three] * 2 + [all_three[1:]] * 4
+    assert lane.dead_letters == 2
 
 
 def test_a_closed_notice_stays_closed() -> None:
