@@ -192,13 +192,13 @@ class AgentsWorld(World):
         return [{name: float(value["N"]) for name, value in item.items() if "N" in value} for item in items]
 
     def written(self) -> None:
-        """Look at what the item says after each of the agents' writes: what it names is in S3, whole."""
+        """Look at what the item says after each call of the agents' to the table: what it names, the one before included, is in S3, whole."""
         job = self.job_now()
         self.saved.append(job.saved_percent)
         self.owners.append(job.owner)
-        if job.checkpoint is not None:
-            content = self.aws.objects[job.checkpoint.key]
-            assert (hashlib.sha256(content).hexdigest(), len(content)) == (job.checkpoint.sha256, job.checkpoint.size)
+        for checkpoint in filter(None, (job.checkpoint, job.checkpoint_before)):
+            content = self.aws.objects[checkpoint.key]
+            assert (hashlib.sha256(content).hexdigest(), len(content)) == (checkpoint.sha256, checkpoint.size)
 
 
 def _typed(value: object) -> dict[str, Any]:

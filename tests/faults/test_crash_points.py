@@ -19,6 +19,8 @@ from tests.faults.morning import At, all_is_well, going_well, play
 from tests.lambdas import FUNCTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from tests.faults.cloud import Stage, Strike
 
 KILLS = (Blow.KILLED_BEFORE, Blow.KILLED_AFTER)
@@ -45,17 +47,31 @@ def test_nothing_goes_wrong(stage: Stage) -> None:
 
 @pytest.mark.parametrize("blow", KILLS, ids=lambda blow: blow.name)
 def test_a_crash_at_every_call(stage: Stage, blow: Blow) -> None:
-    """Wherever a function is stopped: no notice is lost, no checkpoint left out, at most one command more, each job resumed once.
-
-    One thing cannot be made up for: that a job was told of its loss, if the function is stopped before it could tell the story.
-    """
+    """Wherever a function is stopped: no notice is lost, no checkpoint left out, at most one command more, each job resumed once."""
     operations = [call.operation for call in play(stage).cloud.calls]
-    for number, operation in enumerate(operations):
+    strike_each(stage, blow, operations, range(len(operations)))
+
+
+@pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["each kind of call", "all calls"])
+def test_an_answer_lost(stage: Stage, is_whole: bool) -> None:  # noqa: FBT001  # pytest's choice
+    """Whichever answer never arrives, because the connection breaks: what was done is not done again, but for one command, and is told."""
+    operations = [call.operation for call in play(stage).cloud.calls]
+    last = {operation: number for number, operation in enumerate(operations)}
+    strike_each(stage, Blow.RESET_AFTER, operations, range(len(operations)) if is_whole else sorted(last.values()))
+
+
+def strike_each(stage: Stage, blow: Blow, operations: Sequence[str], numbers: Iterable[int]) -> None:
+    """Play a morning for each of these calls, on which it meets that blow; all has to be well.
+
+    One thing cannot be made up for: that a job was told of its loss, if the function never hears of that.
+    """
+    for number in numbers:
+        operation = operations[number]
         at = At(number, blow)
         morning = play(stage, at)
         assert at.struck == operation
         is_told_of_its_loss = operation == "sfn:SendTaskSuccess" and operation not in operations[number + 1 :]
-        all_is_well(morning, is_lost_told=not (is_told_of_its_loss and blow is Blow.KILLED_AFTER))
+        all_is_well(morning, is_lost_told=not (is_told_of_its_loss and blow is not Blow.KILLED_BEFORE))
 
 
 def answer_many(stage: Stage, count: int, strikes: Strike = going_well) -> Delivery:
