@@ -28,9 +28,9 @@ STACK ?= spot-responder
 replay: .venv/ready  ## After an outage: give its notices and dead letters again (STACK=, FROM=2026-11-22T09:00Z, TO=)
 	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
-# The job's own end-to-end tests come in when they are quick and steady enough for every run.
-test: setup  ## Run every test but those of `make jobs`
-	@python -m pytest --ignore=tests/e2e/test_job.py --ignore=tests/statemachine
+# The state machines' own tests come in when they are quick and steady enough for every run.
+test: setup  ## Run every test but the long ones and those of `make jobs`
+	@python -m pytest --ignore=tests/statemachine
 
 jobs: setup  ## Run the job's end-to-end tests and those of its state machines
 	@python -m pytest tests/e2e/test_job.py tests/e2e/test_rights.py tests/statemachine
@@ -67,7 +67,7 @@ deploy: build  ## Deploy to your own account (sam deploy --guided)
 	sam deploy --guided
 
 clean:  ## Stop the sandbox and remove everything that was made here
-	@if [ -x $(BIN)/python ]; then for run in "" /demo /demo/gameday /gameday; do python -m sandbox stop --directory .sandbox$$run; done; fi
+	@if [ -x $(BIN)/python ]; then for run in "" /demo /gameday; do python -m sandbox stop --directory .sandbox$$run; done; fi
 	rm -rf .venv .venv-sandbox .venv-audit .venv-node .aws-sam .sandbox out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 lock: .venv/ready  ## Pin the newest versions again
