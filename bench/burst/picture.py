@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
     from bench.results import Row
 
-STYLES: Mapping[str, tuple[str, str]] = {
-    "ours": ("#1f6f8b", "-"),
-    "ours, 2 shards": ("#1f6f8b", "--"),
-    "ours, 10 shards": ("#1f6f8b", ":"),
-    "ours, 10 shards, quota x10": ("#58a55c", "-"),
-    "one call for each event": ("#d1495b", "-"),
-    "queue, batches of 10": ("#e08e0b", "-"),
-    "queue, batches of 100": ("#8a63a8", "-"),
+STYLES: Mapping[str, tuple[str, str, str]] = {
+    "ours": ("#1f6f8b", "-", "o"),
+    "ours, 2 shards": ("#0d4a63", "--", "s"),
+    "ours, 10 shards": ("#4a93b5", "--", "^"),
+    "ours, 10 shards, quota x10": ("#58a55c", "--", "D"),
+    "one call for each event": ("#d1495b", "-", "o"),
+    "queue, batches of 10": ("#e08e0b", "-", "o"),
+    "queue, batches of 100": ("#8a63a8", "-", "o"),
 }
+"""Colour, line and marker of each design that is drawn."""
 NEVER = 1000.0
 """Where a command that never comes is drawn."""
 
@@ -36,16 +37,17 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     mpl.use("Agg")
     figure = Figure(figsize=(17, 5.4), dpi=110, layout="constrained")
     worst, in_time, calls = figure.subplots(1, 3)
-    for design, (colour, line) in STYLES.items():
+    for design, (colour, line, marker) in STYLES.items():
         of_design = [row for row in rows if row["design"] == design]
         at = [row["warnings"] for row in of_design]
-        style = {"color": colour, "linestyle": line, "marker": "o", "markersize": 4, "label": design}
+        style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 5, "label": design}
         worst.plot(at, [row["event_to_command_seconds"]["p99"] or NEVER for row in of_design], **style)
         in_time.plot(at, [row["before_deadline"] for row in of_design], **style)
         calls.plot(at, [calls_of(row) for row in of_design], **style)
     _finish_worst(worst)
     in_time.set_title("Instances commanded before the deadline")
     in_time.yaxis.set_major_formatter(PercentFormatter(1.0))
+    in_time.set_ylim(-0.02, 1.05)
     calls.set_yscale("log")
     calls.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     calls.set_title("Calls to EC2 and SSM, refused ones included")
