@@ -19,6 +19,7 @@ from spot_responder.domain.notices import Action, Notice, NoticeKind
 from spot_responder.wiring import parts
 from tests.examples import ACCOUNT, COMMAND_ID, REGION, instance_id, interruption_event, result_event, state_event
 from tests.fakes.aws import described, ec2_error, json_error, ok
+from tests.fakes.ports import FakeClock
 from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, job_item, serve, serve_jobs, start_cold, stream
 
 if TYPE_CHECKING:
@@ -125,8 +126,11 @@ def test_a_vanished_instance(aws: AwsOverHttp, capsys: pytest.CaptureFixture[str
     assert [line["instance_id"] for line in told(capsys) if line["outcome"] == "vanished"] == [instance_id(50)]
 
 
-def test_what_is_unfinished_is_named(aws: AwsOverHttp) -> None:
+def test_what_is_unfinished_is_named(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has to be delivered again is named by its first sequence number: Lambda delivers from there (ReportBatchItemFailures)."""
+    # A tenth of a second is left, which a busy machine would take for anything.
+    clock = FakeClock(datetime.now(UTC))
+    monkeypatch.setattr(parts, "SystemClock", lambda: clock)
     notices = [fresh(0, action=Action.HIBERNATE), None, *(fresh(number) for number in range(2, 6))]
     serve(aws, [notice for notice in notices if notice])
     aws.always("ssm:SendCommand", json_error("ThrottlingException", "Rate exceeded"))
