@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spot_agent.job import FINISHED, RUNNING, Job
-from spot_agent.knowledge import NEVER, SAVES, Do, Known, Phase, Step
+from spot_agent.knowledge import NEVER, SAVES, Do, Known, Notice, Phase, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,8 @@ LONGEST_MARGIN_SECONDS = 3.0
 SHORTEST_MARGIN_SECONDS = 1.0
 MARGIN_SHARE = 0.1
 """The final checkpoint begins 1.5 times its measured duration before the deadline, and a margin of 3 s, or a tenth of a short notice."""
+KILL_SHARE = 2 / 3
+"""Of the margin, 2 s of the longest: a fixed time would leave the program none to save itself after a short notice."""
 LAST_WORD_SECONDS = 60.0
 """How long the agent tries to tell the state machine how it ended."""
 REFUSED_SECONDS = 600.0
@@ -89,9 +91,16 @@ def last_moment(known: Known, now: float) -> float:
     """Return when the final checkpoint has to begin, at the latest; infinite without a notice."""
     if known.notice is None:
         return float("inf")
-    notice = known.notice
-    margin = min(max(MARGIN_SHARE * (notice.deadline - notice.seen_at), SHORTEST_MARGIN_SECONDS), LONGEST_MARGIN_SECONDS)
-    return notice.deadline - (SAFETY_FACTOR * known.checkpoint_seconds(now) + margin)
+    return known.notice.deadline - (SAFETY_FACTOR * known.checkpoint_seconds(now) + _margin(known.notice))
+
+
+def kill_time(notice: Notice) -> float:
+    """Return when a program that was told to save and exit is killed, since after that its work can hardly be saved any more."""
+    return notice.deadline - KILL_SHARE * _margin(notice)
+
+
+def _margin(notice: Notice) -> float:
+    return min(max(MARGIN_SHARE * (notice.deadline - notice.seen_at), SHORTEST_MARGIN_SECONDS), LONGEST_MARGIN_SECONDS)
 
 
 # At any time

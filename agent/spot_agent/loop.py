@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from spot_agent.decisions import decide, pause, reply_to
+from spot_agent.decisions import decide, kill_time, pause, reply_to
 from spot_agent.errors import CallFailed, NotSaved, Overtaken, Refused, Unavailable
 from spot_agent.job import FINISHED, Job
 from spot_agent.knowledge import Do, Known, Leaving, Me, Phase, Saved, Step
@@ -20,8 +20,6 @@ BLIPS = 2
 """So many failures in a row are worth a line."""
 SIGNAL_SECONDS = 120.0
 """How long a program may take to save itself and exit, where no deadline is nearer."""
-KILL_SECONDS = 2.0
-"""A program that has not ended so long before the deadline is killed."""
 KILLED = 137
 """The exit status of a program that SIGKILL ended, as the kernel does where memory runs out."""
 CAUSE_CHARACTERS = 4000
@@ -329,7 +327,7 @@ class Agent:
             self.known = self.known.overlapped()
         self._abandon()
         self.known = self.known.began(Do.SAVE_FINAL, now)
-        limit = self.known.notice.deadline - KILL_SECONDS if self.known.notice else now + SIGNAL_SECONDS
+        limit = kill_time(self.known.notice) if self.known.notice else now + SIGNAL_SECONDS
         self.ports.keeper.save(self.known.numbers, Do.SAVE_FINAL, self._job, min(limit, now + SIGNAL_SECONDS))
 
     def _mark(self, _step: Step, _now: float) -> None:

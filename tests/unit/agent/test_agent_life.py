@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spot_agent.decisions import kill_time, last_moment
 from spot_agent.job import Checkpoint
+from spot_agent.knowledge import Known, Me, Notice
 from tests.unit.agent.world import JOB_SECONDS, Instance, World
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ def test_notice_leads_to_a_checkpoint_at_once() -> None:
     warned = world.now
     world.run(lambda world: len(world.messages("checkpoint saved")) > 1)
     assert world.now - warned < 8.0
+
+
+@pytest.mark.parametrize(("notice_seconds", "seconds"), [(120.0, 1.0), (12.0, 0.4)])
+def test_a_program_has_time_to_save_itself_before_it_is_killed(notice_seconds: float, seconds: float) -> None:
+    """Between the last moment and the kill lie 1.5 times a checkpoint and a third of the margin, however short the notice."""
+    notice = Notice("terminate", notice_seconds, 0.0)
+    known = Known(Me("job", 1, "i-1", "a"), notice=notice, seconds=0.4)
+    assert kill_time(notice) - last_moment(known, 0.0) == pytest.approx(1.5 * 0.4 + seconds)
+    assert notice.deadline - kill_time(notice) == pytest.approx(2 * seconds)
 
 
 def test_work_goes_on_without_a_replacement_until_the_last_moment() -> None:
