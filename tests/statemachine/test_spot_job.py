@@ -216,6 +216,14 @@ def test_progress_is_no_barren_attempt(stage: Stage, saved: dict[str, Any]) -> N
     assert execution.end().status == "SUCCEEDED"
 
 
+def test_an_instance_that_is_gone_is_named(stage: Stage) -> None:
+    """Where instances end before their agents can say anything, the cause names the last one, and where it may have said why."""
+    execution = stage.start(BarrenAttempts=0)
+    attempt = execution.send(result="gone", state="terminated")
+    last = f"{attempt['instance_id']}: gone; within an hour, aws ec2 get-console-output may say why"
+    assert execution.end().cause == f"1 attempts in a row without progress; the last one: {last}"
+
+
 def test_a_long_cause_is_cut(stage: Stage) -> None:
     """However much a program says at its end, the cause is one that Step Functions takes."""
     execution = stage.start(BarrenAttempts=0)
