@@ -22,6 +22,8 @@ FRAME = 2
 """An execution's beginning and its end."""
 PASSAGE = 2
 """A state is entered and exited."""
+EVALUATION = 1
+"""EvaluationFailed, where an expression fails. That leads out of every cycle."""
 TRY = 3
 """TaskScheduled, TaskStarted, and how it ended."""
 TRY_AND_WAIT = 4
@@ -69,7 +71,7 @@ def most_events_per_count(machine: Mapping[str, Any], counter: str) -> float:
 
 def most_events_of_execution(machine: Mapping[str, Any], bounds: Mapping[str, int]) -> float:
     """Return how many events an execution has at most, when it counts no further than these bounds."""
-    once = sum(most_events(state) for state in states(machine).values())
+    once = sum(most_events(state) + EVALUATION for state in states(machine).values())
     return FRAME + once + sum(bound * most_events_per_count(machine, counter) for counter, bound in bounds.items())
 
 

@@ -192,7 +192,7 @@ class Execution:
         found = wait_for(self._ended, DEADLINE, f"the end of {self.name}", pause=PAUSE)
         self.stage.ways.setdefault(self.definition, set()).update(taken(definition(self.definition, self.stage.values), self.history))
         for state, events in visits(self.history):
-            within = [event for event in events if not event["type"].startswith("Execution")]
+            within = [event for event in events if not event["type"].startswith(("Execution", "Evaluation"))]
             self.stage.visits.add((self.definition, state, len(calls(events)), len(within)))
         return Ended(found["status"], found.get("error"), found.get("cause", ""), json.loads(found.get("output", "null")))
 

@@ -59,14 +59,14 @@ def _how(state: Mapping[str, Any], events: Sequence[Event], then: str) -> str:
 
 
 def _has_succeeded(events: Sequence[Event]) -> bool:
-    outcomes = [event["type"] for event in events if event["type"].startswith("Task") and event["type"].endswith(("Succeeded", "Failed", "TimedOut"))]
-    return not outcomes or outcomes[-1] == "TaskSucceeded"
+    outcomes = [event["type"] for event in events if event["type"].endswith(("Succeeded", "Failed", "TimedOut"))]
+    return not outcomes or outcomes[-1].endswith("Succeeded")
 
 
 def _error(events: Sequence[Event]) -> str:
     """Return the name of the last error."""
     for event in reversed(events):
-        for details in ("taskFailedEventDetails", "taskTimedOutEventDetails"):
+        for details in ("taskFailedEventDetails", "taskTimedOutEventDetails", "evaluationFailedEventDetails"):
             if details in event:
                 return str(event[details]["error"])
     return ""

@@ -295,6 +295,12 @@ def test_a_refused_launch(stage: Stage) -> None:
     assert "WaitForCapacity" not in execution.entered()
 
 
+def test_a_launch_that_cannot_be_written_down(stage: Stage) -> None:
+    """What fails before EC2 is even asked fails the job with Step Functions' own words, under a name that may be ours."""
+    ended = stage.start(OptInTagValue="' & $error('broken') & '").end()
+    assert (ended.status, ended.error, "broken" in ended.cause) == ("FAILED", "StepFunctions.QueryEvaluationError", True)
+
+
 def test_two_subnets_in_one_zone(stage: Stage) -> None:
     """EC2 refuses a fleet over two subnets in one Availability Zone; the cause names the parameter to mend."""
     zone = stage.client("ec2").describe_subnets()["Subnets"][0]

@@ -22,8 +22,11 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import ClientError
 from jsonata import Jsonata
+from localstack.aws.api.stepfunctions import EvaluationFailedEventDetails, HistoryEventType
 from localstack.services.stepfunctions.asl.component.common.error_name.custom_error_name import CustomErrorName
-from localstack.services.stepfunctions.asl.component.common.error_name.failure_event import FailureEvent
+from localstack.services.stepfunctions.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
+from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name import StatesErrorName
+from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
 from localstack.services.stepfunctions.asl.component.common.path import result_path
 from localstack.services.stepfunctions.asl.component.common.retry import retrier_decl
 from localstack.services.stepfunctions.asl.component.common.string import string_expression
@@ -42,6 +45,7 @@ from localstack.services.stepfunctions.asl.component.state.state_execution.state
 from localstack.services.stepfunctions.asl.component.state.state_wait.wait_function.wait_function import WaitFunction
 from localstack.services.stepfunctions.asl.eval import states, variable_store
 from localstack.services.stepfunctions.asl.eval.environment import Environment
+from localstack.services.stepfunctions.asl.eval.event.event_detail import EventDetails
 from localstack.services.stepfunctions.asl.jsonata import jsonata as localstack_jsonata
 from localstack.services.stepfunctions.asl.jsonata import validations
 from localstack.services.stepfunctions.asl.parse.asl_parser import AmazonStateLanguageParser, ParserRuleContext
@@ -157,10 +161,21 @@ def _eval_body(self: StringJSONata, env: Environment) -> None:
         encode_variables({name: value for name, value in variables.items() if name in named}),
     ]
     whole = localstack_jsonata.compose_jsonata_expression(final_jsonata_expression=self.expression, variable_declarations_list=declarations)
-    result = evaluate(whole)
+    try:
+        result = evaluate(whole)
+    except localstack_jsonata.JSONataException as error:
+        raise _evaluation_failed(env, f"The JSONata expression '{self.expression}' failed: {error.details}") from error
     if result is None:
         validations.validate_jsonata_expression_output(env, self.expression, whole, result)
     env.stack.append(result)
+
+
+def _evaluation_failed(env: Environment, cause: str) -> FailureEventException:
+    """The error that a catcher may catch when an expression fails, told in the history as well; LocalStack calls it States.Runtime."""
+    name = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
+    details = EventDetails(evaluationFailedEventDetails=EvaluationFailedEventDetails(cause=cause, error=name.error_name))
+    env.event_manager.add_event(context=env.event_history_context, event_type=HistoryEventType.EvaluationFailed, event_details=details)
+    return FailureEventException(FailureEvent(env=env, error_name=name, event_type=HistoryEventType.EvaluationFailed, event_details=details))
 
 
 def _client(service: str, region: str, state_credentials: StateCredentials) -> Any:
