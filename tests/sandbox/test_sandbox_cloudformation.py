@@ -75,6 +75,29 @@ def stack(aws: Clients) -> Iterator[Stack]:
     made.delete()
 
 
+def test_an_update_adds_and_removes_what_a_condition_makes(stack: Stack) -> None:
+    """A parameter brings a bucket with its policy, and takes them away again; whoever names the bucket follows."""
+    stack.template |= {
+        "Parameters": {"With": {"Type": "String", "Default": "no"}},
+        "Conditions": {"HasBucket": {"Fn::Equals": [{"Ref": "With"}, "yes"]}},
+    }
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": {"Fn::GetAtt": ["Box", "Arn"]}}
+    policy = {"Bucket": {"Ref": "Box"}, "PolicyDocument": {"Version": "2012-10-17", "Statement": [allow]}}
+    stack.template["Resources"] = {
+        "Box": {"Type": "AWS::S3::Bucket", "Condition": "HasBucket"},
+        "BoxPolicy": {"Type": "AWS::S3::BucketPolicy", "Condition": "HasBucket", "Properties": policy},
+    }
+    named = {"Fn::If": ["HasBucket", {"Fn::GetAtt": ["Box", "Arn"]}, "none"]}
+    stack.template["Resources"]["Named"] = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": named}}
+    stack.template["Outputs"]["Named"] = {"Value": {"Ref": "Named"}}
+    stack.deploy()
+    for with_, expected in (("yes", "arn:aws:s3:::"), ("no", "none")):
+        stack.template["Parameters"]["With"]["Default"] = with_
+        stack.deploy()
+        value = stack.aws("ssm").get_parameter(Name=stack.output("Named"))["Parameter"]["Value"]
+        assert value.startswith(expected)
+
+
 def test_an_unknown_type_fails_the_deployment(stack: Stack) -> None:
     """Nothing is deployed as a fallback."""
     with pytest.raises(ValueError, match="AWS::Nowhere::Thing"):

@@ -47,7 +47,7 @@ from localstack.utils.catalog.common import (
     CloudFormationResourcesSupportInLatest,
 )
 
-from spot_sandbox.cloudformation import rollback
+from spot_sandbox.cloudformation import conditions, rollback
 from spot_sandbox.cloudformation.registry import RESOURCE_TYPES
 
 type Status = CloudFormationResourcesSupportAtRuntime | CloudFormationResourcesSupportInLatest
@@ -65,6 +65,7 @@ def install() -> None:
         ChangeSetModelPreproc._resolve_reference  # noqa: SLF001 - as above
     )
     rollback.install()
+    conditions.install()
     NothingType.__hash__ = object.__hash__
     ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att = _generated_later(
         ChangeSetModelTransform.visit_node_intrinsic_function_fn_get_att
