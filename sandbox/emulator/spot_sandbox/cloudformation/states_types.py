@@ -24,7 +24,7 @@ class StatesStateMachine(StepFunctionsStateMachineProvider):
         substitutions = model.get("DefinitionSubstitutions") or {}
         texts = {name: _text(value) for name, value in substitutions.items()}
         definition = super()._get_definition({**model, "DefinitionSubstitutions": texts}, s3_client)
-        if aliases := sorted({event.anchor for event in yaml.parse(definition) if isinstance(event, yaml.AliasEvent)}):
+        if aliases := sorted({str(event.anchor) for event in yaml.parse(definition) if isinstance(event, yaml.AliasEvent)}):
             # CloudFormation's reader takes an alias for a text, the anchor's name, and Step Functions refuses what comes of it.
             raise ValueError(f"InvalidDefinition: Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED' at the aliases {', '.join(aliases)}")
         # JSON is YAML; what is YAML becomes JSON.
