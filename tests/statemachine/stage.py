@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,6 +50,7 @@ class Stage:
     visits: set[tuple[str, str, int, int]] = field(default_factory=set)
     machines: dict[str, str] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""
@@ -57,14 +59,15 @@ class Stage:
         return self.clients[service]
 
     def machine(self, name: str = SPOT_JOB, **changes: object) -> str:
-        """Return a state machine of a definition with the usual values but these; it is made once."""
+        """Return a state machine of a definition with the usual values but these; it is made once, whoever asks at the same time."""
         text = as_json(definition(name, self.values | changes))
-        if text not in self.machines:
-            made = self.client("stepfunctions").create_state_machine(
-                name=f"{name}-{len(self.machines)}", definition=text, roleArn="arn:aws:iam::000000000000:role/job"
-            )
-            self.machines[text] = made["stateMachineArn"]
-        return self.machines[text]
+        with self.lock:
+            if text not in self.machines:
+                made = self.client("stepfunctions").create_state_machine(
+                    name=f"{name}-{len(self.machines)}", definition=text, roleArn="arn:aws:iam::000000000000:role/job"
+                )
+                self.machines[text] = made["stateMachineArn"]
+            return self.machines[text]
 
     def start(self, given: object = None, *, name: str | None = None, definition_: str = SPOT_JOB, **changes: object) -> Execution:
         """Start an execution with an input, under a name of its own."""
