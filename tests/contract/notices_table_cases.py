@@ -180,10 +180,10 @@ class AnswerCases:
         assert record(table, subject) == Record(subject, outcome=Outcome.SAVED)
 
     def test_an_answer_does_not_change_another(self, table: NoticesTable) -> None:
-        """Of two answers with outcomes the first stands."""
+        """Of two answers with outcomes the first stands, and the second learns of it."""
         (subject,) = recorded(table, fresh())
-        answers = [Answer(subject, NOW, outcome=outcome, reason="") for outcome in (Outcome.FAILED, Outcome.LATE)]
-        assert [table.answer([answer])[subject.key] for answer in answers] == [True, False]
+        answers = [Answer(subject, NOW, outcome=outcome, reason=f"it is {outcome}") for outcome in (Outcome.FAILED, Outcome.LATE)]
+        assert [table.answer([answer])[subject.key] for answer in answers] == [True, Closing(Outcome.FAILED, "it is failed", NOW, "")]
         assert record(table, subject).outcome is Outcome.FAILED
 
     def test_a_result_may_come_before_the_answer(self, table: NoticesTable) -> None:

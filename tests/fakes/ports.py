@@ -164,8 +164,10 @@ class FakeNoticesTable:
         if key in self.refused:
             return NotWritten("ValidationError: the item is too large", for_good=True)
         row = self.rows.get(key)
-        if row is None or (answer.outcome is not None and row.outcome is not None):
+        if row is None:
             return False
+        if answer.outcome is not None and row.record.closing is not None:
+            return False if row.closed_by else row.record.closing
         row.instance = answer.instance or row.instance
         row.command_id = answer.command_id or row.command_id
         row.replaces = answer.replaces or row.replaces

@@ -18,11 +18,12 @@ from spot_responder.domain.events import InstanceEnded
 from spot_responder.domain.notices import Action, Notice
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Answer, Closing, NotWritten, Record
-from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, attempt, instance, instance_id, notice, rebalance
+from tests.examples import ACCOUNT, COMMAND_ID, NOW, REGION, attempt, instance, instance_id, notice, rebalance, seconds
 from tests.fakes.aws import json_error, ok
 from tests.strategies import JSON, MOMENTS, WORDS
 
 if TYPE_CHECKING:
+    from spot_responder.use_cases.ports import Written
     from tests.fakes.aws import AwsOverHttp, Reply
 
 PUT = "dynamodb:PutItem"
@@ -183,21 +184,23 @@ def test_the_attempt_to_be_replaced_is_on_the_item(table: DynamoNoticesTable, aw
 
 
 @pytest.mark.parametrize(
-    ("there", "is_ours"),
+    ("there", "found"),
     [
-        ({}, True),
-        ({"outcome": "missed"}, False),
-        ({"reason": "another"}, False),
-        ({"closed_at": "2026-11-22T10:00:09Z"}, False),
+        ({}, Closing(Outcome.VANISHED, "gone", NOW, "")),
+        ({"outcome": "not opted in", "reason": "no tag"}, Closing(Outcome.NOT_OPTED_IN, "no tag", NOW, "")),
+        ({"closed_at": "2026-11-22T10:00:02Z"}, Closing(Outcome.VANISHED, "gone", NOW - seconds(1), "")),
         ({"closed_by": "an invocation of record_instance_state"}, False),
+        ({"outcome": "a word of somebody's own"}, False),
+        ({"closed_at": "some day"}, False),
+        ({"outcome": ""}, False),
     ],
 )
-def test_a_lost_answer_to_our_own_closing(table: DynamoNoticesTable, aws: AwsOverHttp, there: dict[str, str], *, is_ours: bool) -> None:
-    """If the connection broke after the write, botocore's second try meets our own outcome: the item shows that it is ours, and it is told."""
+def test_a_lost_answer_to_our_own_closing(table: DynamoNoticesTable, aws: AwsOverHttp, there: dict[str, str], found: Written) -> None:
+    """If the connection broke after the write, the next try meets our own outcome, whichever invocation's: the item shows it, so it can be told."""
     shown = {"outcome": "vanished", "reason": "gone", "closed_at": "2026-11-22T10:00:03Z"} | there
     error = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed", "Item": item(notice(), **shown)}
     aws.always(ANSWER, ok(Responses=[{"Error": error}]))
-    assert table.answer([Answer(notice(), NOW, outcome=Outcome.VANISHED, reason="gone")]) == {notice().key: is_ours}
+    assert table.answer([Answer(notice(), NOW, outcome=Outcome.VANISHED, reason="gone")]) == {notice().key: found}
     assert aws.calls[0].parameters["Statements"][0]["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
 

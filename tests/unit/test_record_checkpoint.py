@@ -148,13 +148,17 @@ def test_a_second_delivery_changes_nothing() -> None:
     assert world.story.events == [Happened.NOTICE_CLOSED, Happened.RESULT_UNCLAIMED]
 
 
-def test_lambdas_own_retry_tells_again() -> None:
-    """If the function was stopped between item and line, its retry tells the outcome; the item stays."""
-    world = world_with(asked(notice()))
-    world.record(result_event())
+@pytest.mark.parametrize("status", ["Success", "Failed"])
+@pytest.mark.parametrize("command_id", [COMMAND_ID, None], ids=["asked", "the item does not name the command yet"])
+def test_lambdas_own_retry_tells_again(command_id: str | None, status: str) -> None:
+    """If the function was stopped between item and line, its retry tells the outcome of the same notice; the item stays, and so does the other."""
+    world = world_with(asked(notice(), command_id), asked(rebalance(age=9), None))
+    world.record(result_event(status=status))
+    (told,) = world.story.lines
     world.story.lines.clear()
-    world.record(result_event())
-    assert world.story.events == [Happened.NOTICE_CLOSED]
+    world.record(result_event(status=status))
+    assert (told.event, world.story.lines) == (Happened.NOTICE_CLOSED, [told])
+    assert world.outcome(rebalance(age=9))[0] is None
 
 
 @pytest.mark.parametrize("call", ["of_instance", "close"])

@@ -357,7 +357,8 @@ class MeanwhileClock(FakeClock):
 
     def sleep(self, seconds_: float) -> None:
         """Move on, and close the notice."""
-        self.world.notices.of(notice()).outcome = Outcome.MISSED
+        row = self.world.notices.of(notice())
+        row.outcome, row.closed_by = Outcome.MISSED, "an invocation of record_instance_state"
         self.present += seconds(seconds_)
 
 
@@ -369,6 +370,19 @@ def test_a_table_that_cannot_be_read_holds_up_no_checkpoint() -> None:
     assert world.respond(notice(1), notice(2)) == set()
     assert world.commands.asked == [instance_id(1), instance_id(2)]
     assert 5 < (world.commands.sent[0].at - NOW).total_seconds() <= 10
+
+
+@pytest.mark.parametrize("age", [3, 130])
+def test_what_was_closed_before_is_told_though_the_table_could_not_be_read(age: float) -> None:
+    """A notice whose closing was written, and only the answer lost, is told as it was closed then, also where another outcome is found now."""
+    world = world_with(notice(age=age))
+    world.notices.put(Row(notice(age=age), outcome=Outcome.VANISHED, reason="it is gone", closed_at=NOW - seconds(9)))
+    world.fleet.instances.clear()
+    world.notices.failures.plan("read", *[THROTTLED] * 99)
+    assert world.respond(notice(age=age)) == set()
+    assert world.outcome(notice(age=age)) == (Outcome.VANISHED, "it is gone")
+    (line,) = world.story.lines
+    assert (line.event, line.outcome, line.reason, line.seconds_since_event) == (Happened.NOTICE_CLOSED, Outcome.VANISHED, "it is gone", age - 9)
 
 
 def test_what_was_read_is_not_read_again() -> None:

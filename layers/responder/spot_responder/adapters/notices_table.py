@@ -135,7 +135,7 @@ class DynamoNoticesTable:
         if answer.command_id is not None:
             values |= {"command_id": answer.command_id, "asked_at": timestamp(answer.at)}
         if answer.outcome is not None:
-            values |= _closing_texts(answer)
+            values |= {"outcome": answer.outcome, "reason": answer.reason, "closed_at": timestamp(answer.at)}
         if answer.replaces is not None:
             values |= {"job_id": answer.replaces.job_id, "attempt": str(answer.replaces.number)}
         # In quotation marks, because some names (zone) are reserved words.
@@ -246,11 +246,6 @@ def _closing(item: Item, notice: Notice) -> Closing | None:
     return Closing(Outcome(outcome), _text(item, "reason") or "", at, _text(item, "closed_by") or "")
 
 
-def _closing_texts(answer: Answer) -> dict[str, str]:
-    """Return what an answer that closes its notice writes of that."""
-    return {"outcome": answer.outcome or "", "reason": answer.reason, "closed_at": timestamp(answer.at)}
-
-
 def _text(item: Item, name: str) -> str | None:
     value = item.get(name)
     text = value.get("S") if isinstance(value, dict) else None
@@ -286,12 +281,20 @@ def _update(key: Mapping[str, Any], values: Mapping[str, Mapping[str, str]]) -> 
 
 
 def _written(answer: Answer, response: BatchStatementResponseTypeDef) -> Written:
-    """Return what became of one statement of a batch. Where its first try was carried out and only the answer lost, the item shows it."""
+    """Return what became of one statement of a batch. Where an earlier one was carried out and only its answer lost, the item shows it."""
     error = response.get("Error")
     if error is None:
         return True
     code = error.get("Code", "Unknown")
     if code in REFUSED_CONDITION:
-        there = error.get("Item", {})
-        return "closed_by" not in there and all(_text(there, name) == text for name, text in _closing_texts(answer).items())
+        return _answered_before(error.get("Item", {}), answer.notice)
     return NotWritten(f"dynamodb:BatchExecuteStatement: {code}: {error.get('Message', '')}", for_good=code not in THROTTLED)
+
+
+def _answered_before(item: Item, notice: Notice) -> Closing | Literal[False]:
+    """Return how an answer closed this item; False where another function did, or nobody can tell."""
+    with suppress(InvalidInput, ValueError):
+        closing = _closing(item, notice)
+        if closing is not None and not closing.by:
+            return closing
+    return False

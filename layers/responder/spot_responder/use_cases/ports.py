@@ -74,8 +74,11 @@ class NotWritten:
     for_good: bool
 
 
-type Written = bool | NotWritten
-"""Whether an answer took effect (False: the notice has an outcome already, or its item is gone), or why it could not be written."""
+type Written = bool | Closing | NotWritten
+"""Whether an answer took effect (False: another function closed the notice, or its item is gone), or why it could not be written.
+
+``Closing``: what an earlier answer made of the notice, perhaps a try of our own whose answer was lost. It stands, and its line may be missing.
+"""
 
 
 class Clock(Protocol):

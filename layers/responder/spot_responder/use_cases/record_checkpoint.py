@@ -36,7 +36,7 @@ class RecordCheckpoint:
             self.story.tell(lines.input_rejected(error))
             return
         records = self.notices.of_instance(account_region(result.account, result.region), result.instance_id)
-        record = answered_by(result, records)
+        record = answered_by(result, records, by)
         if record is None or not self._close(record, result, by):
             self.story.tell(lines.result_unclaimed(result))
 
@@ -59,17 +59,18 @@ class RecordCheckpoint:
         return f"{status}: {went.last_lines}" if went.last_lines else status
 
 
-def answered_by(result: CheckpointResult, records: Sequence[Record]) -> Record | None:
+def answered_by(result: CheckpointResult, records: Sequence[Record], by: str) -> Record | None:
     """Return the notice that a command answers.
 
-    Usually its item names the command. If the function that sent it was stopped before it could write that, or never heard that
-    it was sent, the result counts for a notice of the instance that has no command: one that is still open, an interruption (of two,
-    the recommendation is superseded), the latest.
+    Where this very invocation closed one before and never heard of it, it is that one. Usually its item names the command. If the
+    function that sent it was stopped before it could write that, or never heard that it was sent, the result counts for a notice of
+    the instance that has no command: one that is still open, an interruption (of two, the recommendation is superseded), the latest.
     """
+    ours = [record for record in records if record.closing is not None and record.closing.by == by]
     asked = [record for record in records if record.command_id == result.command_id]
     unsure = (None, Outcome.FAILED, Outcome.MISSED)
     waiting = [record for record in records if not record.command_id and record.outcome in unsure and record.notice.time <= result.time]
-    candidates = asked or waiting
+    candidates = ours or asked or waiting
     return max(candidates, key=_likelihood, default=None)
 
 

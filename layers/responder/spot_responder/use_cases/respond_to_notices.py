@@ -21,7 +21,7 @@ from spot_responder.domain.jobs import Told
 from spot_responder.domain.plans import Outcome, Plan, decide, needs_describing, supersede
 from spot_responder.use_cases.ask_checkpoints import AskCheckpoints, Asked, NotAsked, PutOff
 from spot_responder.use_cases.patience import keep_trying, pauses
-from spot_responder.use_cases.ports import Answer, NotWritten
+from spot_responder.use_cases.ports import Answer, Closing, NotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -103,9 +103,11 @@ class RespondToNotices:
     def _tell_again(self, answered: Iterable[Record]) -> None:
         """Tell of the notices that were closed before: whoever did may have been stopped before the line. Rather twice than never."""
         for record in answered:
-            closing = record.closing
-            if closing is not None and not closing.by:
-                self.story.tell(lines.notice_closed(record.notice, closing.outcome, closing.reason, closing.at))
+            if record.closing is not None and not record.closing.by:
+                self._tell_closing(record.notice, record.closing)
+
+    def _tell_closing(self, notice: Notice, closing: Closing) -> None:
+        self.story.tell(lines.notice_closed(notice, closing.outcome, closing.reason, closing.at))
 
     def _describe(self, todo: Sequence[Notice], now: datetime, until: datetime) -> Instances:
         wanted = [notice for notice in todo if needs_describing(notice, now)]
@@ -208,13 +210,16 @@ class RespondToNotices:
         return unwritten
 
     def _write_batch(self, answers: Sequence[Answer]) -> Iterator[Unwritten]:
+        """Write as many as one call takes. A notice that was found closed is told as its item has it: whoever closed it may not have heard of it."""
         written = self.notices.answer(answers)
         for answer in answers:
-            became = written[answer.notice.key]
-            if isinstance(became, NotWritten):
-                yield Unwritten(answer, became)
-            elif became and answer.outcome is not None:
-                self.story.tell(lines.notice_closed(answer.notice, answer.outcome, answer.reason, answer.at))
+            match written[answer.notice.key]:
+                case NotWritten() as trouble:
+                    yield Unwritten(answer, trouble)
+                case Closing() as earlier:
+                    self._tell_closing(answer.notice, earlier)
+                case True if answer.outcome is not None:
+                    self._tell_closing(answer.notice, Closing(answer.outcome, answer.reason, answer.at, by=""))
 
     def _insist(self, unwritten: Sequence[Unwritten], until: datetime) -> set[NoticeKey]:
         """Write what is left while there is time; return what is to be delivered again. What never will be written is only told."""
