@@ -1,4 +1,4 @@
-"""Runs the state machine's definition as it is written: ``statemachine/spot_job.asl.yaml``, its JSONata by jsonata-python.
+"""Runs the state machines' definitions as they are written, ``statemachine/*.asl.yaml``, their JSONata by jsonata-python.
 
 An `Execution` runs until it has to wait, for a time or for its task token, and goes on when the world lets it (Amazon States
 Language; Step Functions Developer Guide, "Transforming data with JSONata" and "Handling errors").
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from jsonata import Jsonata
 
-from tests.statemachine.definitions import SPOT_JOB, definition
+from tests.statemachine.definitions import END_JOB, SPOT_JOB, definition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
 NEVER = float("inf")
+FIRST = {SPOT_JOB: "ReadInput", END_JOB: "ReadEvent"}
 EXPRESSION = re.compile(r"\s*\{%(.*)%\}\s*", re.DOTALL)
 RESOURCE = re.compile(r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.\w+(?::2)?)?")
 SDK_NAMES = {"dynamodb": "DynamoDb", "ec2": "Ec2", "sfn": "Sfn"}
@@ -68,6 +69,7 @@ class Execution:
     given: Mapping[str, Any]
     states: Mapping[str, Mapping[str, Any]]
     call: Call
+    start: str = "ReadInput"
     variables: dict[str, Any] = field(default_factory=dict)
     status: str = "RUNNING"
     error: str = ""
@@ -130,13 +132,13 @@ class Execution:
     # The states
 
     def _states(self) -> Generator[Pause, Any]:
-        name, given = "ReadInput", self.given
-        while True:
+        name, given = self.start, self.given
+        while name:
             state = self.states[name]
             self.entered.append(name)
             match state["Type"]:
                 case "Succeed":
-                    self._value(state["Output"], input=given)
+                    self._value(state.get("Output"), input=given)
                     return
                 case "Fail":
                     raise Failed(str(self._value(state["Error"])), str(self._value(state["Cause"])))
@@ -155,7 +157,7 @@ class Execution:
     def _leave(self, branch: Mapping[str, Any], states: Mapping[str, Any]) -> str:
         """Assign what a way out assigns, all by the variables as they were; return where it leads."""
         self.variables |= {name: self._value(value, **states) for name, value in branch.get("Assign", {}).items()}
-        return str(branch["Next"])
+        return str(branch.get("Next", ""))
 
     def _task(self, state: Mapping[str, Any]) -> Generator[Pause, Any, tuple[Mapping[str, Any], Any]]:
         tries: dict[int, int] = {}
@@ -230,10 +232,10 @@ def _matches(handler: Mapping[str, Any], failure: Failed) -> bool:
     return failure.error in handler["ErrorEquals"] or "States.ALL" in handler["ErrorEquals"]
 
 
-def spot_job(values: Mapping[str, object]) -> Mapping[str, Mapping[str, Any]]:
-    """Return the states of the job's definition with these values of the template in it."""
-    machine = definition(SPOT_JOB, values)
-    assert machine["StartAt"] == "ReadInput"
+def states_of(name: str, values: Mapping[str, object]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the states of a definition, ``spot_job`` or ``end_job``, with these values of the template in it."""
+    machine = definition(name, values)
+    assert machine["StartAt"] == FIRST[name]
     states: Mapping[str, Mapping[str, Any]] = machine["States"]
     return states
 

@@ -157,7 +157,9 @@ class Machine:
     def next_at(self) -> float:
         """When something happens here next."""
         processes = min((process.next_at for process in self.processes), default=NEVER)
-        commands = min((command.deadline if command.is_delivered else command.at for command in self.commands), default=NEVER)
+        commands = min(
+            (command.deadline if command.is_delivered or self.state != "running" else command.at for command in self.commands), default=NEVER
+        )
         lives_on = self.lives_on_until if any(process.is_alive for process in self.processes) and not self.is_there else NEVER
         return min(self.boots_at, self.ends_at, max(lives_on, LONG_AGO), processes, commands)
 

@@ -7,6 +7,7 @@ twice, or hours late. Time goes on from one thing that happens to the next.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +17,10 @@ from spot_responder.domain.errors import ResponderError
 from tests.examples import EVENT_TIME, INTERRUPTION, INVOCATION, OPT_IN, REBALANCE, STATE_CHANGE, event, instance_id
 from tests.lambdas import Context, invoke
 from tests.stateful.account import SERVICES, Client, Stopped, Tables, Trouble, output_of, refusal
-from tests.stateful.definition import TIME, Execution
+from tests.stateful.definition import FIRST, TIME, Execution
 from tests.stateful.judge import Judge
 from tests.stateful.machine import BOOT_SECONDS, DELIVERY_SECONDS, JOB_TAG, MARGIN_SECONDS, NEVER, Invocation, Machine
+from tests.statemachine.definitions import END_JOB, SPOT_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,6 +54,7 @@ class World:
     """All there is. What the agent's fakes look at has the names that they know."""
 
     states: Mapping[str, Mapping[str, Any]]
+    end_states: Mapping[str, Mapping[str, Any]]
     exit_status: int = 0
     now: float = START
     program_seconds: float = JOB_SECONDS
@@ -120,6 +123,12 @@ class World:
         said = event(detail_type, at=datetime.fromtimestamp(math.floor(self.now), UTC), **detail)
         self.said.append(Delivery(FUNCTION_OF[detail_type], said, f"request-{next(self.numbers)}"))
         self.events.append(self.said[-1])
+
+    def end_jobs(self) -> None:
+        """Let EventBridge tell of the executions that failed: what they left behind is ended."""
+        for job in [execution for execution in self.executions if execution.status == "FAILED" and execution.start == FIRST[SPOT_JOB]]:
+            detail = {"executionArn": job.arn, "name": job.name, "input": json.dumps(job.given)}
+            self.executions.append(Execution(f"end-{next(self.numbers)}", {"detail": detail}, self.end_states, self._call, FIRST[END_JOB]))
 
     # Deliveries
 
