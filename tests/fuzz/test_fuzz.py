@@ -156,7 +156,7 @@ def test_no_event_upsets_a_function(functions: Lambda, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_no_event_of_very_many_upsets_a_function(functions: Lambda, tmp_path: Path) -> None:
     """The same for a hundred thousand."""
     fuzz(functions, ALL, tmp_path / "canary")
@@ -203,6 +203,7 @@ def test_no_record_delays_the_others(functions: Lambda) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_no_record_of_very_many_delays_the_others(functions: Lambda) -> None:
     """The same for ten thousand."""
     fuzz_records(functions, ALL_RECORDS)
