@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: audit soak jobs help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
+.PHONY: audit soak help setup demo gameday replay test unit check fix bench build deploy clean lock sandbox
 
 # The first Python 3.13 that runs: on the PATH (a shim of pyenv's may be there and not run), of uv, of pyenv.
 PYTHON ?= $(shell for python in python3.13 "$$(uv python find 3.13 2>/dev/null)" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -29,11 +29,9 @@ replay: .venv/ready  ## After an outage: give its notices and dead letters again
 	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
 # The state machines' own tests come in when they are quick and steady enough for every run.
-test: setup  ## Run every test but the long ones and those of `make jobs`
-	@python -m pytest --ignore=tests/statemachine
-
-jobs: setup  ## Run the job's end-to-end tests and those of its state machines
-	@python -m pytest tests/e2e/test_job.py tests/e2e/test_rights.py tests/statemachine
+# Two processes: most of the end-to-end tests' time is waiting.
+test: setup  ## Run every test but the long ones
+	@python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 soak: setup  ## The long tests: 2,000 notices, whole fuzz and fault runs (under half an hour)
 	@python -m pytest -m slow -s --timeout=1800

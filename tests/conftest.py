@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
 settings.register_profile("spot-responder", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("spot-responder")
+
+
+SHARING = {"e2e", "sandbox", "statemachine"}
+"""Folders whose tests share a sandbox."""
+ALONE = "test_demo.py"
+"""Brings a sandbox of its own into a folder of those."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests run in one process where `make test` runs two: those of a file, or of a folder that shares a sandbox."""
+    for item in items:
+        folder, *rest = item.path.relative_to(Path(__file__).parent).parts
+        shares = folder in SHARING and rest != [ALONE]
+        item.add_marker(pytest.mark.xdist_group(folder if shares else "-".join([folder, *rest])))
 
 
 @pytest.fixture(scope="session", autouse=True)
