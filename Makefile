@@ -28,7 +28,6 @@ STACK ?= spot-responder
 replay: .venv/ready  ## After an outage: give its notices and dead letters again (STACK=, FROM=2026-11-22T09:00Z, TO=)
 	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
-# The state machines' own tests come in when they are quick and steady enough for every run.
 # Two processes: most of the end-to-end tests' time is waiting.
 test: setup  ## Run every test but the long ones
 	@python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
