@@ -37,8 +37,8 @@ SAMPLES = [path.read_text() for path in sorted(EVENTS.glob("*.json")) if path.st
 NOW = datetime(2026, 11, 22, 10, 1, 30, tzinfo=UTC)
 """When the samples' warnings leave half a minute, and their instances' ends are not yet a thing of the future."""
 LINE_BYTES = 8 * 1024
-SHARE, ALL = 2_500, 100_000
-SHARE_OF_RECORDS, ALL_RECORDS = 250, 10_000
+SHARE, ALL = 1_500, 100_000
+SHARE_OF_RECORDS, ALL_RECORDS = 150, 10_000
 
 
 @dataclass(slots=True)
