@@ -37,12 +37,16 @@ BATCH_SIZE = 1000
 
 @dataclass
 class Delivery:
-    """Brings events to the functions in the order of their time. ``copies`` is how often each event and batch is delivered."""
+    """Brings events to the functions in the order of their time. ``copies`` is how often each event and batch is delivered.
+
+    ``began`` is, for each of ``invocations``, the number of its first call, counted from 0.
+    """
 
     cloud: Cloud
     copies: int = 1
     dead_letters: list[object] = field(default_factory=list)
     invocations: list[tuple[str, Json]] = field(default_factory=list)
+    began: list[int] = field(default_factory=list)
     _to_come: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _shard: deque[tuple[Records, int]] = field(default_factory=deque)
     _is_polled: bool = False
@@ -72,6 +76,7 @@ class Delivery:
     def invoke(self, function: str, event: Json, request_id: str) -> Any:
         """Invoke a function in a new execution environment, until its timeout."""
         self.invocations.append((function, event))
+        self.began.append(len(self.cloud.calls))
         clock = self.cloud.clock
         before, clock.stops_at = clock.stops_at, clock.now() + timedelta(seconds=TIMEOUTS[function])
         forget_parts()

@@ -90,8 +90,11 @@ class Tables:
 
     def query(self, asked: Json) -> Json:
         """Return the items that the key condition holds for."""
-        holds = get_filter_expression(asked["KeyConditionExpression"], asked.get("ExpressionAttributeNames"), asked["ExpressionAttributeValues"])
-        found = [item for key, item in sorted(self.items[asked["TableName"]].items()) if holds.expr(_judged(item))]
+        condition = asked["KeyConditionExpression"]
+        holds = get_filter_expression(condition, asked.get("ExpressionAttributeNames"), asked["ExpressionAttributeValues"])
+        names = set(re.findall(r"\w+", condition))
+        items = sorted(self.items[asked["TableName"]].items())
+        found = [item for _, item in items if holds.expr(_judged({name: item[name] for name in item.keys() & names}))]
         return {"Items": found, "Count": len(found)}
 
     def batch_get_item(self, asked: Json) -> Json:

@@ -1,11 +1,10 @@
-"""Every function is stopped right before and right after each of its calls; Lambda, the stream and EventBridge deliver again.
+"""Every function is stopped before its first call and after each of its calls; Lambda, the stream and EventBridge deliver again.
 
 The points come from the calls of an undisturbed morning: a call that is new is stopped at without a new test.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tests.faults.cloud import Stage, Strike
-
-KILLS = (Blow.KILLED_BEFORE, Blow.KILLED_AFTER)
 
 
 def test_nothing_goes_wrong(stage: Stage) -> None:
@@ -45,11 +42,21 @@ def test_nothing_goes_wrong(stage: Stage) -> None:
     }
 
 
-@pytest.mark.parametrize("blow", KILLS, ids=lambda blow: blow.name)
-def test_a_crash_at_every_call(stage: Stage, blow: Blow) -> None:
+def test_a_crash_after_every_call(stage: Stage) -> None:
     """Wherever a function is stopped: no notice is lost, no checkpoint left out, at most one command more, each job resumed once."""
     operations = [call.operation for call in play(stage).cloud.calls]
-    strike_each(stage, blow, operations, range(len(operations)))
+    strike_each(stage, Blow.KILLED_AFTER, operations, range(len(operations)))
+
+
+@pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["the first and each kind of call", "all calls"])
+def test_a_crash_before_a_call(stage: Stage, is_whole: bool) -> None:  # noqa: FBT001  # pytest's choice
+    """Before its first call, a function has done nothing; before another, it has told of the one before: what is told again is the same."""
+    morning = play(stage)
+    operations = [call.operation for call in morning.cloud.calls]
+    functions = [function for function, _ in morning.delivery.invocations]
+    first = dict(zip(functions, morning.delivery.began, strict=True))
+    last = {operation: number for number, operation in enumerate(operations)}
+    strike_each(stage, Blow.KILLED_BEFORE, operations, range(len(operations)) if is_whole else sorted({*first.values(), *last.values()}))
 
 
 @pytest.mark.parametrize("is_whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["each kind of call", "all calls"])
@@ -86,13 +93,13 @@ def answer_many(stage: Stage, count: int, strikes: Strike = going_well) -> Deliv
 
 
 def test_a_crash_between_commands(stage: Stage) -> None:
-    """Of 70 notices that two commands and their writes answer, a stop at any of these calls leaves nobody out, and repeats at most one command."""
+    """Of 70 notices that two commands and their writes answer, a stop after any of these calls leaves nobody out, and repeats at most one command."""
     count = 70
     operations = [call.operation for call in answer_many(stage, count).cloud.calls]
     assert (operations.count("ssm:SendCommand"), operations.count("dynamodb:BatchExecuteStatement")) == (2, 3)
     everybody = {instance_id(number) for number in range(count)}
-    for number, blow in itertools.product(range(len(operations)), KILLS):
-        delivery = answer_many(stage, count, At(number, blow))
+    for number in range(len(operations)):
+        delivery = answer_many(stage, count, At(number, Blow.KILLED_AFTER))
         cloud = delivery.cloud
         assert (delivery.dead_letters, unasked(cloud, everybody)) == ([], set())
         assert max(cloud.asked().values()) <= 2
