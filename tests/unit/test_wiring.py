@@ -263,11 +263,14 @@ def test_bad_configuration_is_named(aws: AwsOverHttp, monkeypatch: pytest.Monkey
         invoke(name, event)
 
 
-def test_a_table_out_of_reach_fails_the_invocation(aws: AwsOverHttp) -> None:
-    """What Lambda is to try again fails: nothing is reported as done."""
+def test_a_table_out_of_reach_fails_the_invocation(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lambda is to try again fails, when this invocation's time is over: nothing is reported as done."""
+    clock = FakeClock(datetime.now(UTC))
+    monkeypatch.setattr(parts, "SystemClock", lambda: clock)
     aws.always("dynamodb:PutItem", json_error("InternalServerError", "oops", 500))
     with pytest.raises(Unavailable):
-        invoke("record_notice", interruption_event())
+        invoke("record_notice", interruption_event(), Context(left=6_000))
+    assert clock.slept == [0.2, 0.4]
 
 
 SHARED = {"clients", "notices_table", "story_log", "system_clock"}
