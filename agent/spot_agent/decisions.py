@@ -65,7 +65,7 @@ def decide(known: Known, now: float) -> Steps:
         return ()
     if known.phase is Phase.LEAVING:
         return _leaving(known, now)
-    end = _reason_to_leave(known, now)
+    end = _reason_to_leave(known)
     if end is not None:
         return (end,)
     steps = [Step(Do.READ_JOB)] if _read_is_due(known, now) else []
@@ -106,12 +106,12 @@ def _margin(notice: Notice) -> float:
 # At any time
 
 
-def _reason_to_leave(known: Known, now: float) -> Step | None:
+def _reason_to_leave(known: Known) -> Step | None:
     """Return the step that ends it all where the item says so, or AWS for good does not let the agent do its work."""
     job = known.job
     if known.is_shutting_down and known.phase in (Phase.EXPECTED, Phase.WAITING):
         return Step(Do.LEAVE, "the instance shuts down")
-    cause = _hopeless(known, now)
+    cause = _hopeless(known)
     if cause:
         return Step(Do.LEAVE, cause, {"result": "failed", "cause": cause})
     if job is None:
@@ -124,10 +124,10 @@ def _reason_to_leave(known: Known, now: float) -> Step | None:
     return Step(Do.LEAVE, why) if why else None
 
 
-def _hopeless(known: Known, now: float) -> str:
+def _hopeless(known: Known) -> str:
     if known.is_missing:
         return f"the item of job {known.me.job_id} does not exist in the jobs table"
-    refusal = next(filter(None, (known.refusal_of(do, now, REFUSED_SECONDS) for do in ESSENTIAL)), "")
+    refusal = next(filter(None, (known.refusal_of(do, REFUSED_SECONDS) for do in ESSENTIAL)), "")
     return f"refused for {REFUSED_SECONDS / 60:.0f} minutes: {refusal}" if refusal else ""
 
 

@@ -200,10 +200,10 @@ class Known:
         """Tell whether one of these goes on in the background."""
         return self.activity is not None and self.activity.do in dos
 
-    def refusal_of(self, do: Do, now: float, seconds: float) -> str:
-        """Return how AWS refuses something, if it has done so for more than so many seconds."""
+    def refusal_of(self, do: Do, seconds: float) -> str:
+        """Return how AWS refuses something, if tries more than so many seconds apart were all refused: time without a try proves nothing."""
         last = self.tries.get(do)
-        return last.refusal if last is not None and now - last.refused_since > seconds else ""
+        return last.refusal if last is not None and last.at - last.refused_since > seconds else ""
 
     @property
     def last_look(self) -> float:

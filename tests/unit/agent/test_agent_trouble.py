@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from spot_agent.decisions import decide
 from spot_agent.job import Checkpoint
+from spot_agent.knowledge import Do
 from tests.unit.agent.test_agent_life import done_twice, finished, working
 from tests.unit.agent.world import World
 
@@ -115,6 +117,17 @@ def test_refusal_that_is_mended_costs_nothing() -> None:
     world.refused = frozenset()
     world.run(finished)
     assert (len(world.launches), done_twice(world)) == (1, 0.0)
+
+
+def test_silence_after_a_refusal_is_no_refusal() -> None:
+    """Tries refused over ten minutes end an attempt; one that was refused, with nothing tried in the ten minutes after it, does not."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    agent = working(world, 20).agent
+    assert agent is not None
+    once = agent.known.tried(Do.MARK, world.now, worked=False, refusal="not authorized")
+    again = once.tried(Do.MARK, world.now + 601, worked=False, refusal="not authorized")
+    assert Do.LEAVE not in [step.do for step in decide(once, world.now + 700)]
+    assert [step.do for step in decide(again, world.now + 700)] == [Do.LEAVE]
 
 
 def test_warnings_outlive_the_instance() -> None:
