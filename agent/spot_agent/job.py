@@ -49,7 +49,8 @@ class Job:
     ``attempt`` is the latest attempt that was launched, ``token`` the task token of its Run state and ``instance_id`` its
     instance. ``owner`` is the attempt that may write progress (0: none yet) and ``owner_id`` the agent within it.
     ``handover_until`` is when the owner's instance ends at the latest. ``ready`` is the latest attempt that stands ready,
-    ``final`` the attempt whose last checkpoint is saved and that has stopped working.
+    ``final`` the attempt whose last checkpoint is saved and that has stopped working. ``is_assumed``: the item was written and could
+    not be read after that, so this is what was last known of it, with what was written.
     """
 
     job_id: str
@@ -76,6 +77,7 @@ class Job:
     checkpoint_minutes: float = 2.0
     job_minutes: float | None = None
     expires_at: int | None = None
+    is_assumed: bool = False
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Job:

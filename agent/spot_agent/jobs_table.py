@@ -7,10 +7,11 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Con
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Union
 
 from spot_agent.clients import calling
-from spot_agent.errors import Overtaken
+from spot_agent.errors import Overtaken, Refused, Unavailable
 from spot_agent.job import FINISHED, RUNNING, Job
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class DynamoJobsTable:
         self._table = table
         self._me = me
         self._expires_at: int | None = None
+        self._item: Mapping[str, Any] = {}
 
     def read(self) -> Job | None:
         """Return the item, strongly consistent."""
@@ -45,13 +47,18 @@ class DynamoJobsTable:
         return self._update({"ready": self._me.attempt}, condition, {":mine": self._me.attempt, ":running": RUNNING})
 
     def claim(self, seen_owner: int) -> Job:
-        """Become the owner; the deadline of the one before is of no interest any more."""
+        """Become the owner; the deadline of the one before is of no interest any more.
+
+        Raises as well when the item cannot be read afterwards: what is restored has to be what the owner before saved last, and a claim
+        is repeated without harm.
+        """
         me = self._me
         sets: dict[str, Value] = {"owner": me.attempt, "owner_id": me.agent_id}
         free = "#owner = :seen" if seen_owner else "(attribute_not_exists(#owner) OR #owner = :seen)"
         condition = f"{free} AND #attempt >= :mine AND #job_status = :running"
         values: dict[str, Value] = {":seen": seen_owner, ":mine": me.attempt, ":running": RUNNING}
-        return self._update(sets, condition, values, removes=["handover_until"])
+        self._write(me.job_id, sets, condition, values, removes=["handover_until"])
+        return self._read_again()
 
     def record_deadline(self, until: float) -> Job:
         """Write ``handover_until``; the earlier of two deadlines wins."""
@@ -89,10 +96,19 @@ class DynamoJobsTable:
     def _mine(self) -> dict[str, Value]:
         return {":mine": self._me.attempt, ":me": self._me.agent_id}
 
-    def _update(self, sets: Mapping[str, Value], condition: str, values: Mapping[str, Value], removes: list[str] | None = None) -> Job:
+    def _update(self, sets: Mapping[str, Value], condition: str, values: Mapping[str, Value]) -> Job:
+        self._write(self._me.job_id, sets, condition, values, [])
+        try:
+            return self._read_again()
+        except (Unavailable, Refused):
+            # The write is done, and must not count as failed. That reading fails, the next read tells, which this answer does not put off.
+            if not self._item:
+                raise
+            return replace(self._job({**self._item, **_typed_all(sets)}), is_assumed=True)
+
+    def _read_again(self) -> Job:
         # The instance's role names the attributes that a write may touch; that it may return others, too, nobody promises (DynamoDB
         # Developer Guide, "Using IAM policy conditions for fine-grained access control", dynamodb:Attributes). So the item is read.
-        self._write(self._me.job_id, sets, condition, values, removes or [])
         job = self.read()
         if job is None:
             raise Overtaken("the job's item was deleted right after it was written")
@@ -111,13 +127,13 @@ class DynamoJobsTable:
                 Key=_key(job_id),
                 UpdateExpression=expression,
                 ExpressionAttributeNames=_names(f"{expression} {condition or ''}"),
-                ExpressionAttributeValues={name: _typed(value) for name, value in given.items()},
+                ExpressionAttributeValues=_typed_all(given),
                 **conditional,
             )
 
     def _job(self, item: Mapping[str, Any]) -> Job:
         job = Job.from_item(item)
-        self._expires_at = job.expires_at
+        self._expires_at, self._item = job.expires_at, item
         return job
 
 
@@ -127,6 +143,10 @@ def _key(job_id: str) -> Mapping[str, Any]:
 
 def _typed(value: Value) -> Mapping[str, str]:
     return {"S": value} if isinstance(value, str) else {"N": repr(value)}
+
+
+def _typed_all(values: Mapping[str, Value]) -> Mapping[str, Mapping[str, str]]:
+    return {name: _typed(value) for name, value in values.items()}
 
 
 def _names(expression: str) -> Mapping[str, str]:

@@ -236,11 +236,11 @@ class Known:
         return replace(self, tries={**self.tries, do: Try(now, failures, refusal, since)})
 
     def job_seen(self, job: Job | None, now: float) -> Known:
-        """The item was read (None: there is none), or came back from a write."""
+        """The item was read (None: there is none), or came back from a write. One that is assumed leaves the next read as due as it was."""
         if job is None:
             return replace(self, is_missing=True, looked_at=now)
         sign = (job.owner, job.owner_id, job.percent_at, job.checkpoint, job.handover_until)
-        seen = replace(self, job=job, is_missing=False, looked_at=now)
+        seen = replace(self, job=job, is_missing=False, looked_at=self.looked_at if job.is_assumed else now)
         return seen if sign == self.owner_sign else replace(seen, owner_sign=sign, owner_sign_at=now)
 
     def doubted(self) -> Known:

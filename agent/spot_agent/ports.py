@@ -65,7 +65,7 @@ Clock = Callable[[], float]
 
 
 class JobsTable(Protocol):
-    """The job's item. Every write returns the item as it is then."""
+    """The job's item. Every write returns the item as it is then, or, where it cannot be read (``Job.is_assumed``), as it should be."""
 
     def read(self) -> Job | None:
         """Return the item, strongly consistent; None where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "agent"))
 from spot_agent.checkpoint_store import Place, S3CheckpointStore
 from spot_agent.clients import Clients, calling
 from spot_agent.errors import Misconfigured, NotSaved, Overtaken, Refused, Unavailable, Unusable
-from spot_agent.job import Checkpoint
+from spot_agent.job import Checkpoint, Job
 from spot_agent.jobs_table import DynamoJobsTable
 from spot_agent.knowledge import Me
 from spot_agent.ports import Mark
@@ -203,6 +204,75 @@ def test_writes_ask_for_nothing_in_return(aws: None) -> None:
     assert table.write_progress(1.0, 2.0).percent == 1.0
     table.record_attempt({"started_at": 1.5})
     assert [params.get("ReturnValues", "NONE") for params in asked] == ["NONE"] * 3
+
+
+class Faulty:
+    """A client whose next reads fail, as told."""
+
+    def __init__(self) -> None:
+        self.client = Clients(REGION).client("dynamodb")
+        self.errors: list[ClientError] = []
+
+    def fail(self, code: str) -> None:
+        """Fail the next read."""
+        self.errors.append(ClientError({"Error": {"Code": code, "Message": "..."}}, "GetItem"))
+
+    def get_item(self, **asked: object) -> object:
+        """Read, or fail."""
+        if self.errors:
+            raise self.errors.pop()
+        return self.client.get_item(**asked)
+
+    def update_item(self, **asked: object) -> object:
+        """Write."""
+        return self.client.update_item(**asked)
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_write_whose_read_fails_is_written(aws: None, code: str) -> None:
+    """A write does not fail with the read behind it: the job is what was known with what was written, and says so until it is read."""
+    put_job(job_minutes={"N": "7"})
+    client = Faulty()
+    table = DynamoJobsTable(client, TABLE, Me("job", 2, "i-2", "me"))
+    table.claim(0)
+    final = Mark(checkpoint("b", 20.0), checkpoint("a", 10.0), 2.5, 20.0, is_final=True, is_finished=True, stopped_at=7.5)
+    writes: list[Callable[[], Job]] = [
+        table.announce_ready,
+        lambda: table.record_deadline(100.5),
+        lambda: table.write_progress(33.0, 7.5),
+        lambda: table.mark(final),
+    ]
+    for write in writes:
+        client.fail(code)
+        assumed = write()
+        assert not client.errors
+        assert assumed.is_assumed
+        assert table.read() == replace(assumed, is_assumed=False)
+
+
+def test_claim_whose_read_fails_is_repeated(aws: None) -> None:
+    """A claim ends with what the owner before saved last, or fails: the item as it was seen before will not do. It can be repeated."""
+    put_job(owner={"N": "1"})
+    client = Faulty()
+    table = DynamoJobsTable(client, TABLE, Me("job", 2, "i-2", "me"))
+    table.read()
+    put_job(owner={"N": "1"}, checkpoint={"S": checkpoint("last").to_json()})
+    client.fail("ThrottlingException")
+    with pytest.raises(Unavailable):
+        table.claim(1)
+    with pytest.raises(Overtaken):
+        table.claim(1)
+    job = table.claim(2)
+    assert (job.owner, job.owner_id, job.checkpoint) == (2, "me", checkpoint("last"))
+
+
+def test_first_write_whose_read_fails_assumes_nothing(aws: None) -> None:
+    """Where the item was never read, a read that fails is a failure."""
+    put_job()
+    client = Faulty()
+    client.fail("ThrottlingException")
+    with pytest.raises(Unavailable):
+        DynamoJobsTable(client, TABLE, Me("job", 2, "i-2", "me")).announce_ready()
 
 
 def test_missing_table_is_refused(aws: None) -> None:

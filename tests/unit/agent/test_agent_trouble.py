@@ -130,6 +130,19 @@ def test_silence_after_a_refusal_is_no_refusal() -> None:
     assert [step.do for step in decide(again, world.now + 700)] == [Do.LEAVE]
 
 
+def test_assumed_item_puts_off_no_read() -> None:
+    """A write whose item could not be read tells the agent what it wrote; the item is read when it would have been, and who fails to is told."""
+    world = World()
+    agent = working(world, 20).agent
+    assert agent is not None
+    known = agent.known.job_seen(world.job_now(), world.now)
+    assumed = known.job_seen(replace(world.job_now(), percent=50.0, is_assumed=True), world.now + 60)
+    assert assumed.job is not None
+    assert assumed.job.percent == 50.0
+    assert Do.READ_JOB in [step.do for step in decide(assumed, world.now + 60)]
+    assert Do.READ_JOB not in [step.do for step in decide(known.job_seen(world.job_now(), world.now + 60), world.now + 60)]
+
+
 def test_warnings_outlive_the_instance() -> None:
     """What went wrong stands in the attempt's record, where it can be read when the instance and its journal are gone."""
     world = World()
