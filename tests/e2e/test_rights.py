@@ -18,7 +18,7 @@ GONE = {"TerminateInstances", "SendCommand"}
 """Calls that may name an instance that EC2 has forgotten, with its tags, by the time that they are judged."""
 NOT_PLAYED = {
     ("RespondToNoticesRole", "ssm:DescribeInstanceInformation"): "only where SSM refuses an instance",
-    ("SpotJobRole", "states:StartExecution"): "only when an execution's history is full, after 600 rounds",
+    ("SpotJobRole", "states:StartExecution"): "only when an execution's history is full, after 350 rounds",
     ("SpotJobRole", "states:StopExecution"): "likewise",
     ("SpotJobRole", "states:DescribeExecution"): "likewise, or when a job is taken over",
     ("SpotJobRole", "events:DescribeRule"): "likewise",

@@ -259,7 +259,7 @@ def usual_values(template: str = "lt-0123456789abcdef0", subnets: str = "subnet-
         "RetentionDays": 30,
         "HeartbeatSeconds": 60,
         "TimeoutMinutes": 10080,
-        "RoundsPerExecution": 400,
+        "RoundsPerExecution": 350,
     }
 
 

@@ -349,13 +349,72 @@ def test_a_recommendation_without_a_replacement(stage: Stage) -> None:
     assert execution.end().status == "SUCCEEDED"
 
 
-def test_an_interruption_without_a_replacement(stage: Stage) -> None:
-    """After an interruption there is no going back: without capacity the job fails."""
+def test_the_one_before_a_lost_replacement_goes_on(stage: Stage) -> None:
+    """Where the replacement is lost before it took over, and no other can be launched, the recommended attempt goes on; no number comes twice."""
+    execution = stage.start()
+    instance = execution.attempt(1)["instance_id"]
+    stage.change_job(execution.job_id, owner=1)
+    execution.send(1, result="interrupted", kind="rebalance")
+    execution.attempt(2)
+    stage.capacity()
+    execution.send(2, result="gone", state="terminated")
+    execution.reaches("NoCapacity")
+    assert execution.attempt(1)["instance_id"] == instance
+    stage.plenty()
+    execution.send(1, result="interrupted", kind="interruption", deadline=seconds_from_now(100))
+    execution.send(3, result="finished")
+    assert execution.end().status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("happened", ["took over", "handed over", "ended"])
+def test_a_recommendation_that_is_over(stage: Stage, happened: str) -> None:
+    """Once another attempt has the work, or the recommended one's instance has ended, there is no going back to it."""
+    execution = stage.start()
+    instance = execution.attempt(1)["instance_id"]
+    execution.send(1, result="interrupted", kind="rebalance")
+    execution.attempt(2)
+    if happened == "ended":
+        stage.client("ec2").terminate_instances(InstanceIds=[instance])
+    else:
+        stage.change_job(execution.job_id, **({"owner": 2} if happened == "took over" else {"owner": 1, "final": 1}))
+    stage.capacity()
+    execution.send(2, result="gone", state="terminated")
+    assert execution.end().error == "NoCapacity"
+    assert ("LookAtOldOne" in execution.entered()) == (happened == "ended")
+
+
+def test_an_old_instance_that_cannot_be_looked_at(stage: Stage) -> None:
+    """Where EC2 does not say whether the recommended instance works, the job fails for want of capacity, after some tries."""
     execution = stage.start()
     execution.attempt(1)
     stage.capacity()
-    execution.send(1, result="interrupted", kind="interruption", deadline=seconds_from_now(100))
+    stage.remote.fail("ec2", "DescribeInstances", "RequestLimitExceeded", count=3)
+    execution.send(1, result="interrupted", kind="rebalance")
     assert execution.end().error == "NoCapacity"
+
+
+def test_an_interruption_without_a_replacement(stage: Stage) -> None:
+    """After an interruption there is no going back: the job fails, though not before its instance had its two minutes."""
+    execution, late = stage.start(), stage.start()
+    instance = execution.attempt(1)["instance_id"]
+    late.attempt(1)
+    stage.remote.fail("ec2", "CreateFleet", "UnauthorizedOperation")
+    execution.send(1, result="interrupted", kind="interruption", deadline=seconds_from_now(100_000))
+    late.send(1, result="interrupted", kind="interruption", deadline=seconds_from_now(15))
+    execution.reaches("WaitForDeadline")
+    assert stage.living(execution.name) == [instance]
+    execution.stop()
+    assert late.end().error == "LaunchRefused"
+    assert "WaitForDeadline" in late.entered()
+
+
+def test_spot_is_refused_where_on_demand_is_allowed(stage: Stage) -> None:
+    """What is refused as Spot, such as an account's first, may run On-Demand; nothing is waited for in between."""
+    stage.remote.fail("ec2", "CreateFleet", "AuthFailure.ServiceLinkedRoleCreationNotPermitted", status=403, count=3)
+    execution = stage.start(OnDemandFallback="true")
+    assert "InstanceLifecycle" not in stage.instance(execution.send(1, result="finished")["instance_id"])
+    assert execution.end().status == "SUCCEEDED"
+    assert "WaitForCapacity" not in execution.entered()
 
 
 def test_a_recommendation_sets_no_deadline(stage: Stage) -> None:
