@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 MESSAGES_A_CALL = 10
-HIDDEN_SECONDS = 300
-"""How long a received message is not shown again: longer than giving ten of them again may take (a function's timeout is 150 s, once each)."""
+HIDDEN_SECONDS = 1800
+"""How long a received message is not shown again: longer than giving ten of them again may take (a function's timeout is 150 s, once each).
+What stays is shown again at the end of the run."""
+SEARCH_SECONDS = 60.0
+"""How long a batch is looked for in the stream, whose pages may be empty on the way ("GetRecords", DynamoDB Streams API Reference)."""
+PAUSE_SECONDS = 0.3
+"""After an empty page: a shard may be read five times a second."""
 WAIT_SECONDS = 5
 """Long polling asks all of the queue's servers; a short one may find nothing in a queue that holds something (SQS Developer Guide)."""
 
@@ -46,21 +51,32 @@ class DeadLetters:
 
     def give_again(self, say: Callable[[str], None]) -> Done:
         """Give every message again that was there at the beginning. One that cannot be given stays, with the reason; it stops no other."""
-        done, began = Done(), time.time()
-        for message in self._messages(began):
+        done, began, kept = Done(), 1000 * time.time(), []
+        for message in self._messages():
+            if int(message["Attributes"]["SentTimestamp"]) > began:  # perhaps one of ours that failed again
+                kept.append(message)
+                continue
             try:
                 target = self._give(message)
             except (UnknownLetter, ReplayFailed) as error:
                 done.left.append(f"message {message.get('MessageId')}: {error}")
+                kept.append(message)
                 continue
             with calling("sqs:DeleteMessage"):
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
             done.given[target] += 1
             say(f"  given again to {target}: {done.given[target]}")
+        self._show_again(kept)
         return done
 
-    def _messages(self, before: float) -> Iterator[MessageTypeDef]:
-        """Yield the messages; those that came ``before`` this run, so that one that fails again does not keep it going."""
+    def _show_again(self, messages: list[MessageTypeDef]) -> None:
+        """Let the next run find what stays."""
+        for message in messages:
+            with calling("sqs:ChangeMessageVisibility"):
+                self.sqs.change_message_visibility(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+
+    def _messages(self) -> Iterator[MessageTypeDef]:
+        """Yield each message once, until the queue shows none any more."""
         seen: set[str] = set()
         while True:
             with calling("sqs:ReceiveMessage"):
@@ -73,9 +89,9 @@ class DeadLetters:
                     MessageSystemAttributeNames=["SentTimestamp"],
                 )
             found = answer.get("Messages", [])
-            fresh = [each for each in found if each["MessageId"] not in seen and int(each["Attributes"]["SentTimestamp"]) <= 1000 * before]
-            if not fresh:
+            if not found:
                 return
+            fresh = [each for each in found if each["MessageId"] not in seen]
             seen.update(each["MessageId"] for each in fresh)
             yield from fresh
 
@@ -103,7 +119,10 @@ class DeadLetters:
 
     def _invoke_with_batch(self, batch: LostBatch) -> None:
         """Give the records of a stream to a function, and see that it takes them all."""
-        records = [_as_lambda_does(record, batch.stream) for record in self._records(batch) if record["eventName"] == "INSERT"]
+        found = list(self._records(batch))
+        if not found or int(found[-1]["dynamodb"]["SequenceNumber"]) != int(batch.last):
+            raise ReplayFailed(f"the stream does not show the batch's end within {SEARCH_SECONDS:g} s; replay once more")
+        records = [_as_lambda_does(record, batch.stream) for record in found if record["eventName"] == "INSERT"]
         if not records:
             return
         with calling("lambda:InvokeFunction"):
@@ -118,8 +137,8 @@ class DeadLetters:
         where = {"StreamArn": batch.stream, "ShardId": batch.shard}
         with calling("dynamodb:GetShardIterator"):
             answer = self.streams.get_shard_iterator(**where, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=batch.first)
-        iterator = answer.get("ShardIterator")
-        while iterator:
+        iterator, deadline = answer.get("ShardIterator"), time.monotonic() + SEARCH_SECONDS
+        while iterator and time.monotonic() < deadline:
             with calling("dynamodb:GetRecords"):
                 page = self.streams.get_records(ShardIterator=iterator)
             for record in page["Records"]:
@@ -129,8 +148,9 @@ class DeadLetters:
                 yield record
                 if number == int(batch.last):
                     return
-            # An open shard always has another iterator: an empty page behind the batch is its end.
-            iterator = page.get("NextShardIterator") if page["Records"] else None
+            iterator = page.get("NextShardIterator")
+            if not page["Records"]:
+                time.sleep(PAUSE_SECONDS)
 
 
 def _as_lambda_does(record: Mapping[str, Any], stream: str) -> dict[str, Any]:

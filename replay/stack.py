@@ -32,6 +32,7 @@ def find(client: CloudFormationClient, name: str) -> Stack:
         pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
         names = {each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for page in pages for each in page["StackResourceSummaries"]}
     try:
-        return Stack(outputs["NoticeArchive"], outputs["DeadLetterQueue"], tuple(names[rule] for rule in NOTICE_RULES))
+        # A rule's physical id is its name, or its ARN.
+        return Stack(outputs["NoticeArchive"], outputs["DeadLetterQueue"], tuple(names[rule].rpartition("/")[2] for rule in NOTICE_RULES))
     except KeyError as error:
         raise ReplayFailed(f"The stack {name} has no {error}: it is not Spot Responder's; give --stack and --region.") from error

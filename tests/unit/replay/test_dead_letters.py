@@ -14,6 +14,7 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
+from replay import dead_letters
 from replay.dead_letters import DeadLetters
 from replay.failures import ReplayFailed
 from tests.examples import interruption_event
@@ -49,6 +50,11 @@ class Stubs:
     def deletes(self, receipt: str) -> None:
         """Expect a message to be deleted."""
         self.of["sqs"].add_response("delete_message", {}, {"QueueUrl": QUEUE, "ReceiptHandle": receipt})
+
+    def keeps(self, receipt: str) -> None:
+        """Expect a message to be shown again to the next run."""
+        wanted = {"QueueUrl": QUEUE, "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+        self.of["sqs"].add_response("change_message_visibility", {}, wanted)
 
     def answers_event(self, event: Any) -> None:
         """Expect an event to be given to the function, which has all its retries before it."""
@@ -161,6 +167,7 @@ def test_a_batch_that_fails_again_stays(answer: Any, more: dict[str, str], says:
         aws.answers_event({})
         aws.deletes("receipt-m2")
         aws.finds()
+        aws.keeps("receipt-m1")
         done = aws.letters.give_again(quiet)
     assert done.given == {"record": 1}
     assert says in done.left[0]
@@ -172,18 +179,43 @@ def test_records_that_the_stream_has_no_more() -> None:
         aws.finds(message(batch(sequence(100), sequence(300))))
         aws.of["dynamodbstreams"].add_client_error("get_shard_iterator", "TrimmedDataAccessException", "past the trim horizon")
         aws.finds()
+        aws.keeps("receipt-m1")
         (left,) = aws.letters.give_again(quiet).left
     assert "TrimmedDataAccessException" in left
 
 
-def test_a_batch_behind_which_nothing_comes() -> None:
-    """The end of what an open shard holds is an empty page, not a missing iterator."""
+def test_empty_pages_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty page is no end: the stream may need several calls to come to the batch."""
+    monkeypatch.setattr(dead_letters, "PAUSE_SECONDS", 0)
     with stubbed() as aws:
-        aws.finds(message(batch(sequence(100), sequence(300))))
-        aws.streams([record(100, "REMOVE")], [])
+        aws.finds(message(batch(sequence(100), sequence(100))))
+        aws.streams([], [], [record(100)])
+        aws.answers_batch({"batchItemFailures": []})
         aws.deletes("receipt-m1")
         aws.finds()
         assert aws.letters.give_again(quiet).left == []
+
+
+def test_a_batch_that_holds_nothing_new() -> None:
+    """Of a batch without a new item nothing is to be done."""
+    with stubbed() as aws:
+        aws.finds(message(batch(sequence(100), sequence(100))))
+        aws.streams([record(100, "REMOVE")])
+        aws.deletes("receipt-m1")
+        aws.finds()
+        assert aws.letters.give_again(quiet).left == []
+
+
+def test_a_batch_that_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch whose end the stream does not show in time is not taken for given: its message stays."""
+    monkeypatch.setattr(dead_letters, "SEARCH_SECONDS", 0)
+    with stubbed() as aws:
+        aws.finds(message(batch(sequence(100), sequence(300))))
+        aws.streams()
+        aws.finds()
+        aws.keeps("receipt-m1")
+        (left,) = aws.letters.give_again(quiet).left
+    assert "does not show the batch's end" in left
 
 
 def test_what_cannot_be_read_or_given_stays() -> None:
@@ -194,17 +226,24 @@ def test_what_cannot_be_read_or_given_stays() -> None:
         aws.answers_event({})
         aws.deletes("receipt-m3")
         aws.finds()
+        aws.keeps("receipt-m1")
+        aws.keeps("receipt-m2")
         done = aws.letters.give_again(quiet)
     assert done.given == {"record": 1}
     assert [left.split(":")[0] for left in done.left] == ["message m1", "message m2"]
 
 
 def test_what_comes_back_does_not_keep_it_going() -> None:
-    """A message that arrives during the run, such as one that failed again, or that is shown twice, is left to the next run."""
+    """A message that arrives during the run, such as one that failed again, is left to the next; older ones behind it are not."""
     with stubbed() as aws:
-        aws.finds(message("{", "m1"))
-        aws.finds(message("{", "m1"), message(asynchronous({}), "m2", JUST_NOW))
-        assert len(aws.letters.give_again(quiet).left) == 1
+        aws.finds(message(asynchronous({}), "m1", JUST_NOW))
+        aws.finds(message(asynchronous({}), "m1", JUST_NOW))
+        aws.finds(message(asynchronous({}), "m2"))
+        aws.answers_event({})
+        aws.deletes("receipt-m2")
+        aws.finds()
+        aws.keeps("receipt-m1")
+        assert aws.letters.give_again(quiet).given == {"record": 1}
 
 
 def test_a_queue_that_cannot_be_read() -> None:
