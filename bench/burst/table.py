@@ -71,7 +71,7 @@ class SimulatedTable:
         self._of_key: dict[str, Partition] = {}
         self._of_instance: dict[str, list[Item]] = {}
         self._partitions = [
-            Partition(TokenBucket(*quotas.partition_writes), TokenBucket(*quotas.partition_reads), Shard(account, new_lane, lanes(shards)))
+            Partition(TokenBucket(*quotas.partition_writes), TokenBucket(*quotas.partition_reads), Shard(account, new_lane()))
             for _ in range(quotas.partitions)
         ]
 
@@ -84,7 +84,7 @@ class SimulatedTable:
             return item.recorded_by == by
         self.items[notice.key] = Item(notice, by)
         self._of_instance.setdefault(notice.instance_id, []).append(self.items[notice.key])
-        self._partition(notice.instance_id).shard.put(self._key(notice.instance_id), notice)
+        self._partition(notice.instance_id).shard.put(notice)
         return True
 
     def read(self, keys: Collection[NoticeKey]) -> Mapping[NoticeKey, Record]:
@@ -124,7 +124,7 @@ class SimulatedTable:
             return False
         item.command_id = answer.command_id or item.command_id
         item.outcome = answer.outcome or item.outcome
-        partition.shard.put(self._key(answer.notice.instance_id), None)
+        partition.shard.put(None)
         return True
 
     def close(self, key: NoticeKey, closing: Closing) -> bool:
@@ -135,7 +135,7 @@ class SimulatedTable:
         guesses = (Outcome.MISSED, Outcome.FAILED) if closing.outcome is Outcome.SAVED else ()
         if item.outcome is None or item.outcome in guesses:
             item.outcome, item.closed_by = closing.outcome, closing.by
-            self._partition(instance_id).shard.put(self._key(instance_id), None)
+            self._partition(instance_id).shard.put(None)
         return item.closed_by == closing.by
 
     def mark_gone(self, key: NoticeKey, ended: InstanceEnded, by: str) -> bool:
@@ -169,27 +169,23 @@ def _record(item: Item) -> Record:
     return Record(item.notice, item.command_id, item.outcome)
 
 
-def lanes(shards: int) -> int:
-    """Return template.yaml's ``ParallelizationFactor``; a test compares them."""
-    return 1 if shards == 1 else 10
-
-
 class Shard:
     """A stream shard, as Lambda reads it: four times a second up to 1,000 records, of which the filter leaves the new items.
 
-    Each key's notices go down one of its lanes.
+    The notices of all keys of its partition go down one lane: a mapping without a ``ParallelizationFactor`` answers one batch of a
+    shard at a time.
     """
 
-    def __init__(self, account: Account, new_lane: Callable[[], Lane], count: int) -> None:
+    def __init__(self, account: Account, lane: Lane) -> None:
         self.account = account
-        self._lanes = [new_lane() for _ in range(count)]
-        self._records: deque[tuple[float, str, Notice | None]] = deque()
+        self._lane = lane
+        self._records: deque[tuple[float, Notice | None]] = deque()
         self._empty: list[Act] = []
         account.engine.start(self._read)
 
-    def put(self, key: str, new: Notice | None) -> None:
+    def put(self, new: Notice | None) -> None:
         """Tell of a write, of a new notice or (None) of a change."""
-        self._records.append((self.account.engine.now + self.account.seconds.stream, key, new))
+        self._records.append((self.account.engine.now + self.account.seconds.stream, new))
         self.account.engine.wake(self._empty)
 
     def _read(self) -> None:
@@ -201,12 +197,9 @@ class Shard:
             for _ in range(RECORDS_PER_POLL):
                 if not self._records or self._records[0][0] > engine.now:
                     break
-                _, key, new = self._records.popleft()
+                _, new = self._records.popleft()
                 if new is not None:
-                    self._lane(key).put(new)
-
-    def _lane(self, key: str) -> Lane:
-        return self._lanes[chosen(f"lane of {key}", len(self._lanes))]
+                    self._lane.put(new)
 
 
 BATCH_SIZE = 1000

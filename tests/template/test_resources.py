@@ -60,17 +60,19 @@ def test_only_new_notices_come_in_one_batch() -> None:
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
     assert [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]] == [{"eventName": ["INSERT"]}]
     assert mapping["BatchSize"] == 1000
-    assert resolved(mapping["ParallelizationFactor"]) == 1
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
     assert resolved(mapping["MaximumBatchingWindowInSeconds"]) == PARAMETERS["BatchingWindowSeconds"]["Default"] == 1
 
 
-def test_shards_are_answered_side_by_side() -> None:
-    """More shards than one are as many as Lambda takes batches of from one stream shard, and the functions hear of the number."""
+def test_one_keys_notices_are_not_divided() -> None:
+    """A stream shard is answered one batch at a time, however many shares there are: Lambda would keep together the records of one item only.
+
+    Lambda Developer Guide, "Polling and batching streams": with a parallelization factor, order is kept at the item (partition and sort key) level.
+    """
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
-    assert resolved(mapping["ParallelizationFactor"], {"Shards": 2}) == PARAMETERS["Shards"]["MaxValue"] == 10
+    assert "ParallelizationFactor" not in mapping
     told = [function["Environment"]["Variables"]["SHARDS"] for function in of_type("AWS::Lambda::Function").values()]
     assert [resolved(value, {"Shards": 2}) for value in told] == [2] * len(told)
 

@@ -27,7 +27,7 @@ from spot_responder.domain.plans import Outcome, Plan
 from spot_responder.use_cases import record_checkpoint, respond_to_notices
 from spot_responder.use_cases.ports import Answer
 from tests.examples import NOW, notice
-from tests.template.stack import PARAMETERS, of_type, resolved
+from tests.template.stack import PARAMETERS, of_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,8 +174,7 @@ def test_the_model_is_the_templates() -> None:
     responding, recording = functions["RespondToNotices"], functions["RecordNotice"]
     assert (mapping["BatchSize"], PARAMETERS["BatchingWindowSeconds"]["Default"]) == (simulated.BATCH_SIZE, simulated.WINDOW)
     assert mapping["MaximumRetryAttempts"] == simulated.STREAM_RETRIES
-    for shards in (1, 2, 10):
-        assert simulated.lanes(shards) == resolved(mapping["ParallelizationFactor"], {"Shards": shards})
+    assert "ParallelizationFactor" not in mapping
     assert (responding["MemorySize"], responding["Timeout"], recording["Timeout"]) == (simulated.MEMORY, RESPOND_TIMEOUT, RECORD_TIMEOUT)
     assert {config["MaximumEventAgeInSeconds"] for config in of_type("AWS::Lambda::EventInvokeConfig").values()} == {LONGEST_AGE}
 
