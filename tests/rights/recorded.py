@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 JOBS, NOTICES, DOCUMENT = f"{STACK}-jobs", f"{STACK}-notices", f"{STACK}-checkpoint"
 WORKER = instance_id(1)
 """An instance that runs a job's attempt; `instance_id(2)` runs another."""
-LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:AgentLayer:1"
+LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{STACK}-AgentLayer:1"
 NUMBERS = "notice_at", "notice_percent", "previous_percent", "previous_stopped_at", "resumed_percent", "started_at", "stopped_at", "stopped_percent"
 FACTS: dict[str, float | str] = {**dict.fromkeys(NUMBERS, 1.0), "troubles": "it rained"}
 """All that an attempt's record can have (`Known.unrecorded`)."""

@@ -70,7 +70,7 @@ def _known(name: str) -> str:
         return arn("events", f"rule/{STACK}-{logical}")
     if kind == "AWS::Lambda::LayerVersion":
         # SAM adds a hash to the logical name, and not to the layer's.
-        return arn("lambda", f"layer:{logical[:-HASH]}:1")
+        return arn("lambda", f"layer:{STACK}-{logical[:-HASH]}:1")
     raise NotImplementedError(f"what {name} becomes")
 
 

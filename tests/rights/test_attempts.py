@@ -9,7 +9,20 @@ import pytest
 from tests.rights.authorization import Call, World, requests
 from tests.rights.policies import Request, Statement, is_allowed
 from tests.rights.recorded import WORKER, world
-from tests.rights.roles import BUCKET, DOCUMENT, JOBS_TABLE, KNOWN, LAUNCH_TEMPLATE, MACHINE, NOTICES_TABLE, arn, resource_policies, role_arn, roles
+from tests.rights.roles import (
+    BUCKET,
+    DOCUMENT,
+    JOBS_TABLE,
+    KNOWN,
+    LAUNCH_TEMPLATE,
+    MACHINE,
+    NOTICES_TABLE,
+    STACK,
+    arn,
+    resource_policies,
+    role_arn,
+    roles,
+)
 from tests.template.stack import ACCOUNT, ROOT, of_type
 
 OPT_IN, JOB = "ssm:resourceTag/spot-responder:checkpoint", "aws:ResourceTag/spot-responder:job"
@@ -159,11 +172,17 @@ def test_an_instance_reaches_nothing_else() -> None:
         "states:StartExecution": MACHINE,
         "states:SendTaskSuccess": KNOWN["EndJob"],
         "states:SendTaskHeartbeat": arn("states", "stateMachine:other"),
-        "lambda:GetLayerVersion": arn("lambda", "layer:Other:1"),
+        "lambda:GetLayerVersion": arn("lambda", "layer:other-AgentLayer:1"),
         "ec2:TerminateInstances": instance(WORKER),
         "ssm:UpdateInstanceInformation": arn("ssm", "managed-instance/mi-1"),
     }.items():
         assert not may("JobInstanceRole", action, resource), action
+
+
+def test_an_instance_gets_the_agent_of_its_template() -> None:
+    """While the stack is updated, an instance launched with the template before fetches the version that this one names."""
+    for version in (1, 7):
+        assert may("JobInstanceRole", "lambda:GetLayerVersion", arn("lambda", f"layer:{STACK}-AgentLayer:{version}"))
 
 
 def test_a_task_token_of_another_state_machine() -> None:
