@@ -114,7 +114,8 @@ def _warm(remote: Remote) -> None:
 def stage(request: pytest.FixtureRequest, jobs: Jobs, workshop: Job) -> Iterator[Mapping[Scenario, Future[Told]]]:
     """All scenarios of the tests that were chosen, some of them side by side; the workshop's experiment has picked its target."""
     assert workshop.execution
-    parameters = (item.callspec.params for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec"))
+    here = (item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function))
+    parameters = (item.callspec.params for item in here if hasattr(item, "callspec"))
     wanted = [cast("Scenario", given["told"]) for given in parameters if "told" in given]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {scenario: pool.submit(scenario, jobs) for scenario in dict.fromkeys(wanted)}
