@@ -92,7 +92,7 @@ class CheckpointKeeper:
         self._begin(order, lambda: self._prefetch(order, checkpoint))
 
     def forget(self, job: Job, keys: list[str]) -> None:
-        """Delete checkpoints; one that cannot be deleted is left to the bucket's lifecycle rule."""
+        """Delete checkpoints, once; one that cannot be deleted stays until an operator deletes it (docs/operating.md, "Archives left over")."""
         if keys:
             threading.Thread(target=self._delete, args=(job, keys), daemon=True).start()
 
