@@ -21,13 +21,11 @@ ALONE = "test_demo.py"
 """Brings a sandbox of its own into a folder of those."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which tests run in one process where `make test` runs two: those of a file, or of a folder that shares a sandbox."""
-    for item in items:
-        folder, *rest = item.path.relative_to(Path(__file__).parent).parts
-        shares = folder in SHARING and rest != [ALONE]
-        item.add_marker(pytest.mark.xdist_group(folder if shares else "-".join([folder, *rest])))
+    folder, *rest = item.path.relative_to(Path(__file__).parent).parts
+    shares = folder in SHARING and rest != [ALONE]
+    item.add_marker(pytest.mark.xdist_group(folder if shares else "-".join([folder, *rest])))
 
 
 @pytest.hookimpl(wrapper=True)
