@@ -28,10 +28,11 @@ STACK ?= spot-responder
 replay: .venv/ready  ## After an outage: give its notices and dead letters again (STACK=, FROM=2026-11-22T09:00Z, TO=)
 	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
 
-# Two at once: most of the end-to-end tests' time is waiting. Their output comes when all is done.
+# Two at once: most of the end-to-end tests' time is waiting. Their output comes when all is done. (Without job control, `set -m`, what
+# runs beside could not be interrupted.)
 test: setup  ## Run every test but the long ones
 	@mkdir -p out; echo "The end-to-end tests run beside the others (out/e2e.txt)."; \
-	python -m pytest tests/e2e >out/e2e.txt 2>&1 & beside=$$!; trap "kill -INT $$beside" INT TERM; \
+	set -m; python -m pytest tests/e2e >out/e2e.txt 2>&1 & beside=$$!; set +m; trap "kill -INT -- -$$beside" INT TERM; \
 	failed=0; python -m pytest --ignore=tests/e2e || failed=1; wait $$beside || failed=1; cat out/e2e.txt; exit $$failed
 
 soak: setup  ## The long tests: 2,000 notices, whole fuzz and fault runs (under half an hour)
