@@ -27,7 +27,12 @@ class Run:
         self.directory = place / "sandbox"
         self.out = place / "out"
         command = [sys.executable, "-m", "sandbox", "demo", "--directory", str(self.directory), "--out", str(self.out)]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # Whoever runs the tests in the background may have them ignore Ctrl-C; the demonstration is not to inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def emulator(self) -> str:
         """Return the identifier of the emulator's run, once it has started."""
@@ -93,6 +98,6 @@ def test_stopped_by_hand(runs: Callable[[], Run]) -> None:
         wait_for(lambda instances=instances: list(instances.glob("*")), 60, "the launch of the first instance")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         run.process.send_signal(number)
     for run in by_signal.values():
-        output = run.finish(60)
+        output = run.finish(120)
         assert run.process.returncode == 130, output
     assert [processes_of(emulator) for emulator in emulators] == [set(), set()]
