@@ -27,7 +27,6 @@ NOT_PLAYED = {
     ("SpotJobRole", "events:PutRule"): "likewise",
     ("SpotJobRole", "events:PutTargets"): "likewise",
     ("JobInstanceRole", "s3:AbortMultipartUpload"): "only where the upload of a checkpoint of more than 64 MB breaks",
-    ("EndJobRole", "dynamodb:GetItem"): "only where the job closed itself before it was stopped",
 }
 """What end-to-end scenarios need not come to; the calls are recorded from the parts themselves in tests/rights/recorded.py."""
 

@@ -119,7 +119,6 @@ def by_machines() -> tuple[Call, ...]:
         "OnDemandFallback": "true",
     }
     numbers = (
-        "LaunchTemplateVersion",
         "LaunchAttempts",
         "BarrenAttempts",
         "RetentionDays",
