@@ -69,7 +69,9 @@ class StubbedAws:
 
     def _batch_get(self, asked: Asked) -> Mapping[str, Any]:
         [(table, wanted)] = asked["RequestItems"].items()
-        return {"Responses": {table: [self.items[key["notice_id"]["S"]] for key in wanted["Keys"]]}, "UnprocessedKeys": {}}
+        names = set(wanted["ExpressionAttributeNames"].values())
+        items = (self.items[key["notice_id"]["S"]] for key in wanted["Keys"])
+        return {"Responses": {table: [{name: item[name] for name in item if name in names} for item in items]}, "UnprocessedKeys": {}}
 
 
 def _asked(request: AWSPreparedRequest) -> Asked:

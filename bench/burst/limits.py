@@ -78,7 +78,7 @@ class Seconds:
     cold_start: float = 0.7
     # `make bench`: 1 to 2 ms of CPU for one event, on a whole core; 512 MB are 0.29 of one (Lambda Developer Guide, "Configure function memory").
     event: float = 0.005
-    # `make bench`: 0.5 to 0.9 s of CPU for 1,000 notices, on a whole core: a third each to read, to describe and to write the answers.
+    # `make bench`: 0.6 to 0.9 s of CPU for 1,000 notices, on a whole core.
     notice: float = 0.0007
     # DynamoDB's FAQ: "single-digit millisecond"; for a batch, assumed.
     item: float = 0.006

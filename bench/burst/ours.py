@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.burst.account import Asynchronous, Function
 from bench.burst.limits import about
-from bench.burst.table import OUR_RETRIES, OUR_WORK, Lane, SimulatedTable
+from bench.burst.table import DESCRIBING, OUR_RETRIES, Lane, SimulatedTable
 from bench.burst.warnings import Commanded, envelope, moment
 from spot_responder.adapters.ec2_fleet import IDS_PER_CALL, IDS_PER_FILTER
 from spot_responder.adapters.jobs import NoJobs
@@ -81,7 +81,7 @@ class SimulatedFleet:
         found: dict[str, Instance] = {}
         for ids in batched(sorted(instance_ids), IDS_PER_CALL, strict=False):
             bucket = self.account.describe_filtered if len(ids) <= IDS_PER_FILTER else self.account.describe_by_id
-            takes = self.account.seconds.describe + len(ids) * (self.account.seconds.each_instance + OUR_WORK * self.account.seconds.notice)
+            takes = self.account.seconds.describe + len(ids) * (self.account.seconds.each_instance + DESCRIBING * self.account.seconds.notice)
             self.account.request("ec2:DescribeInstances", takes, partial(self.account.takes_from, bucket), OUR_RETRIES)
             found |= {instance_id: Instance(instance_id, "running", "m5.large", "us-east-1a", {OPT_IN.key: OPT_IN.value}) for instance_id in ids}
         return found

@@ -39,7 +39,7 @@ def recorded(table: NoticesTable, *subjects: Notice) -> Sequence[Notice]:
 
 def record(table: NoticesTable, subject: Notice) -> Record:
     """Return a notice's record, which has to exist."""
-    return table.read([subject.key])[subject.key]
+    return table.read([subject])[subject.key]
 
 
 def of_instance(table: NoticesTable, subject: Notice) -> Sequence[Record]:
@@ -72,7 +72,7 @@ class NoticesTableCases:
         assert table.close(subject.key, Closing(Outcome.MISSED, "gone", NOW, "one"))
         assert table.close(subject.key, Closing(Outcome.SAVED, "saved", NOW, "two"))
         assert not table.close(subject.key, Closing(Outcome.MISSED, "gone", NOW, "three"))
-        assert table.read([subject.key])[subject.key].outcome is Outcome.SAVED
+        assert table.read([subject])[subject.key].outcome is Outcome.SAVED
 
     def test_the_first_to_record_is_first(self, table: NoticesTable) -> None:
         """A notice is recorded once: a second invocation learns that it was there, the first one's own retry that it was first."""
@@ -91,12 +91,12 @@ class NoticesTableCases:
         """Every part of a notice comes back, of whatever action and age."""
         subjects = [replace(notice(action=action, age=age), instance_id=fresh_id()) for action in Action for age in (0, 3, 86_400)]
         recorded(table, *subjects)
-        assert table.read([subject.key for subject in subjects]) == {subject.key: Record(subject) for subject in subjects}
+        assert table.read(subjects) == {subject.key: Record(subject) for subject in subjects}
 
     def test_more_than_a_call_reads(self, table: NoticesTable) -> None:
         """120 records are read as one; what does not exist is left out."""
         subjects = recorded(table, *(fresh() for _ in range(120)))
-        found = table.read([subject.key for subject in (*subjects, fresh())])
+        found = table.read((*subjects, fresh()))
         assert found.keys() == {subject.key for subject in subjects}
 
     def test_nothing_to_read(self, table: NoticesTable) -> None:
@@ -137,7 +137,7 @@ class NoticesTableCases:
         ended = InstanceEnded(subject.instance_id, "terminated", ACCOUNT, REGION, NOW)
         assert not table.close(subject.key, closing())
         assert not table.mark_gone(subject.key, ended, "invocation-1")
-        assert table.read([subject.key]) == {}
+        assert table.read([subject]) == {}
 
 
 class AnswerCases:
@@ -198,7 +198,7 @@ class AnswerCases:
         subjects = [fresh(), fresh()]
         answers = [Answer(subjects[0], NOW, command_id="command-1"), Answer(subjects[1], NOW, outcome=Outcome.LATE, reason="late")]
         assert table.answer(answers) == {subject.key: False for subject in subjects}
-        assert table.read([subject.key for subject in subjects]) == {}
+        assert table.read(subjects) == {}
 
     def test_one_that_fails_does_not_stop_the_others(self, table: NoticesTable) -> None:
         """Of 25 answers of which one is for nothing that exists, 24 are written."""
@@ -207,7 +207,7 @@ class AnswerCases:
         answers = [Answer(subject, NOW, instance(), command_id="command-1") for subject in (*subjects[:10], missing, *subjects[10:])]
         written = table.answer(answers)
         assert [key for key, result in written.items() if result is not True] == [missing.key]
-        found = table.read([subject.key for subject in subjects])
+        found = table.read(subjects)
         assert {one.command_id for one in found.values()} == {"command-1"}
         assert len(found) == 24
 

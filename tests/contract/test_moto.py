@@ -86,7 +86,7 @@ class TestShardedNoticesTable(NoticesTableCases):
         mine = {subject.key.notice_id for subject in subjects}
         keys = {item["account_region"]["S"] for item in items if item["notice_id"]["S"] in mine}
         assert keys == {f"{subjects[0].key.account_region}#{number}" for number in range(4)}
-        assert {subject.key for subject in subjects} == set(table.read([subject.key for subject in subjects]))
+        assert {subject.key for subject in subjects} == set(table.read(subjects))
 
 
 class TestEc2Fleet(FleetCases):

@@ -136,10 +136,10 @@ class FakeNoticesTable:
         assert now.tzinfo
         return self.rows.setdefault(notice.key, Row(notice, recorded_by=by)).recorded_by == by
 
-    def read(self, keys: Collection[NoticeKey]) -> Mapping[NoticeKey, Record]:
+    def read(self, notices: Collection[Notice]) -> Mapping[NoticeKey, Record]:
         """See ``NoticesTable.read``."""
         self.failures.happen("read")
-        return {key: self.rows[key].record for key in keys if key in self.rows}
+        return {notice.key: self.rows[notice.key].record for notice in notices if notice.key in self.rows}
 
     def of_instance(self, account_region: str, instance_id: str) -> Sequence[Record]:
         """See ``NoticesTable.of_instance``."""

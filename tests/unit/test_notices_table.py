@@ -81,10 +81,21 @@ def test_records_are_read_a_hundred_at_a_time(table: DynamoNoticesTable, aws: Aw
     """1,000 keys are ten strongly consistent reads; what does not exist is left out."""
     aws.once(READ, ok(Responses={"notices": [item(notice(1), command_id="c", outcome="saved", gone_by="invocation-9"), item(notice(2))]}))
     aws.always(READ, ok(Responses={"notices": []}))
-    found = table.read([notice(number).key for number in range(1000)])
+    found = table.read([notice(number) for number in range(1000)])
     assert found == {notice(1).key: Record(notice(1), "c", Outcome.SAVED, "invocation-9"), notice(2).key: Record(notice(2))}
     assert [len(call.parameters["RequestItems"]["notices"]["Keys"]) for call in aws.calls] == [100] * 10
     assert all(call.parameters["RequestItems"]["notices"]["ConsistentRead"] for call in aws.calls)
+
+
+def test_what_is_known_is_not_read_again(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
+    """Of an item, the keys are read and what came after the notice: its own attributes would cost more time than all the rest."""
+    aws.always(READ, ok(Responses={"notices": []}))
+    table.read([notice()])
+    wanted = aws.calls[0].parameters["RequestItems"]["notices"]
+    assert set(wanted["ProjectionExpression"].split(", ")) == set(wanted["ExpressionAttributeNames"])
+    read = set(wanted["ExpressionAttributeNames"].values())
+    assert {"account_region", "notice_id", "command_id", "outcome"} <= read
+    assert read & item(notice()).keys() == {"account_region", "notice_id"}
 
 
 def test_what_was_left_unread_is_unavailable(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
@@ -92,7 +103,7 @@ def test_what_was_left_unread_is_unavailable(table: DynamoNoticesTable, aws: Aws
     keys = {"notices": {"Keys": [{"account_region": {"S": "a"}, "notice_id": {"S": "b"}}]}}
     aws.always(READ, ok(Responses={}, UnprocessedKeys=keys))
     with pytest.raises(Unavailable, match="some keys were left unprocessed"):
-        table.read([notice().key])
+        table.read([notice()])
 
 
 def test_records_of_an_instance(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
@@ -107,13 +118,18 @@ def test_records_of_an_instance(table: DynamoNoticesTable, aws: AwsOverHttp) -> 
     assert second.parameters["ExclusiveStartKey"]
 
 
-@pytest.mark.parametrize("damage", [{"outcome": "unheard of"}, {"kind": "else"}, {"event_time": "soon"}, {"account": ""}])
+@pytest.mark.parametrize("damage", [{"outcome": "unheard of"}, {"attempt": "first", "job_id": "job-1"}, {"closed_at": "soon", "outcome": "saved"}])
 def test_a_damaged_item_hides_no_other(table: DynamoNoticesTable, aws: AwsOverHttp, damage: dict[str, str]) -> None:
     """An item that is no notice, by somebody else's hand or of another version, is left out; those beside it are read."""
     items = [item(notice(), **damage), item(rebalance())]
     aws.always(READ, ok(Responses={"notices": items}))
-    aws.always(QUERY, ok(Items=items))
-    assert list(table.read([notice().key, rebalance().key])) == [rebalance().key]
+    assert list(table.read([notice(), rebalance()])) == [rebalance().key]
+
+
+@pytest.mark.parametrize("damage", [{"outcome": "unheard of"}, {"kind": "else"}, {"event_time": "soon"}, {"account": ""}])
+def test_a_damaged_item_of_an_instance(table: DynamoNoticesTable, aws: AwsOverHttp, damage: dict[str, str]) -> None:
+    """So where the notice itself is read from the item."""
+    aws.always(QUERY, ok(Items=[item(notice(), **damage), item(rebalance())]))
     assert [record.notice for record in table.of_instance(f"{ACCOUNT}#{REGION}", instance_id())] == [rebalance()]
 
 
@@ -128,7 +144,7 @@ def test_a_shard_is_an_instances_own(table: DynamoNoticesTable, aws: AwsOverHttp
     for number in range(1, 9):
         subject = notice(number)
         sharded.add(subject, NOW, "invocation-1")
-        sharded.read([subject.key])
+        sharded.read([subject])
         sharded.of_instance(subject.key.account_region, subject.instance_id)
         sharded.answer([Answer(subject, NOW, command_id=COMMAND_ID)])
         sharded.close(subject.key, Closing(Outcome.SAVED, "saved", NOW, "invocation-1"))
@@ -180,7 +196,7 @@ def test_the_attempt_to_be_replaced_is_on_the_item(table: DynamoNoticesTable, aw
     assert 'SET "job_id"=? SET "attempt"=?' in statement["Statement"]
     assert [value["S"] for value in statement["Parameters"]][2:4] == ["job-1", "3"]
     aws.always(READ, ok(Responses={"notices": [item(notice(), command_id="c", job_id="job-1", attempt="3")]}))
-    assert table.read([notice().key])[notice().key].replaces == attempt(3)
+    assert table.read([notice()])[notice().key].replaces == attempt(3)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +291,7 @@ def test_a_table_that_does_not_exist(table: DynamoNoticesTable, aws: AwsOverHttp
     expected = r"^NOTICES_TABLE is notices: there is no such table in this account and Region, deploy the stack again$"
     calls = (
         lambda: table.add(notice(), NOW, "i"),
-        lambda: table.read([notice().key]),
+        lambda: table.read([notice()]),
         lambda: table.close(notice().key, Closing(Outcome.SAVED, "", NOW, "i")),
         lambda: table.of_instance("a", "b"),
         lambda: table.answer([Answer(notice(), NOW, command_id="c")]),

@@ -127,11 +127,11 @@ def test_the_fleet_asks_as_the_adapter_does(count: int) -> None:
 @pytest.mark.parametrize("count", [1, 100, 101, 1000])
 def test_the_table_reads_as_the_adapter_does(count: int) -> None:
     """The simulated table reads as many keys to a call as ``DynamoNoticesTable``, and takes as many answers."""
-    keys, client = [notice(number).key for number in range(count)], CountingClient()
+    notices, client = [notice(number) for number in range(count)], CountingClient()
     real = DynamoNoticesTable(client, "notices", timedelta(days=1))  # type: ignore[arg-type]  # what it uses of the client
-    real.read(keys)
+    real.read(notices)
     account, stack = through_ours(0)
-    account.engine.start(lambda: stack.table.read(keys))
+    account.engine.start(lambda: stack.table.read(notices))
     account.engine.run()
     assert account.calls == client.calls
     assert stack.table.batch_size == real.batch_size

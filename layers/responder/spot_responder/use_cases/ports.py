@@ -104,8 +104,8 @@ class NoticesTable(Protocol):
     def add(self, notice: Notice, now: datetime, by: str) -> bool:
         """Record a notice; False if it was there already, recorded by another invocation than ``by``."""
 
-    def read(self, keys: Collection[NoticeKey]) -> Mapping[NoticeKey, Record]:
-        """Return the records that exist, strongly consistent."""
+    def read(self, notices: Collection[Notice]) -> Mapping[NoticeKey, Record]:
+        """Return what became of these notices, of those that are recorded; strongly consistent."""
 
     def of_instance(self, account_region: str, instance_id: str) -> Sequence[Record]:
         """Return the records of one instance, strongly consistent."""

@@ -68,7 +68,7 @@ class RespondToNotices:
     def __call__(self, batch: Iterable[Notice | InvalidInput], until: datetime) -> set[NoticeKey]:
         """Answer a batch before ``until``, the end of this invocation; return the notices to be delivered again."""
         arrived = self._valid(batch)
-        records = self._read(arrived.keys(), until)
+        records = self._read(arrived.values(), until)
         answered = {key: record for key, record in records.items() if record.is_answered}
         self._tell_again(answered.values())
         todo = [notice for key, notice in arrived.items() if key not in answered]
@@ -91,12 +91,12 @@ class RespondToNotices:
                 valid[item.key] = item
         return valid
 
-    def _read(self, keys: Collection[NoticeKey], until: datetime) -> dict[NoticeKey, Record]:
+    def _read(self, notices: Collection[Notice], until: datetime) -> dict[NoticeKey, Record]:
         """Return what is known of these notices; nothing of those that the table does not bring out in time."""
         until = min(until, self.clock.now() + READING_TIME)
         records: dict[NoticeKey, Record] = {}
         with suppress(Unavailable):
-            for some in batched(keys, KEYS_AT_ONCE, strict=False):
+            for some in batched(notices, KEYS_AT_ONCE, strict=False):
                 records |= keep_trying(partial(self.notices.read, some), until, self.clock)
         return records
 
