@@ -84,8 +84,8 @@ class DynamoNoticesTable:
             if answer.get("UnprocessedKeys"):
                 raise Unavailable("dynamodb:BatchGetItem: some keys were left unprocessed")
             notice_of = {_key_texts(key): notice for key, notice in zip(keys, some, strict=True)}
-            records = _records((item, notice_of[_key_texts(item)]) for item in answer["Responses"].get(self.name, []))
-            found |= {record.notice.key: record for record in records}
+            items = ((item, notice_of.get(_key_texts(item))) for item in answer["Responses"].get(self.name, []))
+            found |= {record.notice.key: record for record in _records(items)}
         return found
 
     def of_instance(self, account_region: str, instance_id: str) -> list[Record]:
@@ -236,8 +236,8 @@ def _from_image(image: object, now: datetime) -> Notice | InvalidInput:
         return error
 
 
-def _key_texts(item: Item) -> tuple[str, str]:
-    return item["account_region"]["S"], item["notice_id"]["S"]
+def _key_texts(item: Item) -> tuple[str | None, str | None]:
+    return _text(item, "account_region"), _text(item, "notice_id")
 
 
 def _records(items: Iterable[tuple[Item, Notice | None]]) -> Iterator[Record]:
