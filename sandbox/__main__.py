@@ -1,6 +1,7 @@
 """The sandbox's command line: ``python -m sandbox start | status | stop | env | containers | demo | gameday``."""
 
 import argparse
+import math
 import shlex
 import sys
 import time
@@ -10,6 +11,8 @@ from sandbox.aws_cli import aws_exports
 from sandbox.control import SandboxError, running, start, state_directory, stop
 from sandbox.environment import client_environment, client_unset
 from sandbox.relay import open_to_containers
+
+HIGHEST_PORT = 65_535
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,25 +92,49 @@ def _gameday(options: argparse.Namespace) -> int:
     return gameday.main(gameday.Options(options.experiment, options.time_scale, directory, options.out.resolve(), options.port, options.keep))
 
 
+def _pace(text: str) -> float:
+    return _number(text, "expected a number above 0, such as 0.1 for ten times faster", 0)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, "expected seconds, 0 or more", math.nextafter(0, -1))
+
+
+def _number(text: str, expected: str, above: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not above < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{expected}, not {text}")
+    return number
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to {HIGHEST_PORT}, not {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS on this machine, for Spot Responder.")
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--directory", help="state directory (default: SPOT_SANDBOX_DIR, else .sandbox)")
     commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("start", parents=[where], help="start it and wait until it answers")
-    starting.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1; 0 picks a free one (default 4566)")
-    starting.add_argument("--time-scale", type=float, default=1.0, help="every duration is multiplied by it (default 1)")
-    starting.add_argument("--boot-seconds", type=float, default=40.0, help="boot of an instance, unscaled (default 40)")
+    starting.add_argument("--port", type=_port, default=4566, help="port on 127.0.0.1; 0 picks a free one (default 4566)")
+    starting.add_argument("--time-scale", type=_pace, default=1.0, help="every duration is multiplied by it (default 1)")
+    starting.add_argument("--boot-seconds", type=_seconds, default=40.0, help="boot of an instance, unscaled (default 40)")
     demo = commands.add_parser("demo", help="see a fleet of Spot Instances survive its interruptions, in a sandbox of its own")
     demo.add_argument("--directory", help="state directory of that sandbox (default .sandbox/demo)")
-    demo.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    demo.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1 (default: any free one)")
     demo.add_argument("--out", type=Path, default=Path("out"), help="where demo.json and demo.png go (default out)")
     demo.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
     day = commands.add_parser("gameday", help="run a game day of the job that always finishes, in a sandbox of its own")
     day.add_argument("experiment", choices=["interrupt", "terminate"], help="with the notice, or without (the baseline)")
-    day.add_argument("--time-scale", type=float, default=0.1, help="every duration is multiplied by it (default 0.1)")
+    day.add_argument("--time-scale", type=_pace, default=0.1, help="every duration is multiplied by it (default 0.1)")
     day.add_argument("--directory", help="state directory of that sandbox (default .sandbox/gameday)")
-    day.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    day.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1 (default: any free one)")
     day.add_argument("--out", type=Path, default=Path("out"), help="where gameday.json and gameday.png go (default out)")
     day.add_argument("--keep", action="store_true", help="leave the sandbox running at the end")
     commands.add_parser("status", parents=[where], help="say whether it runs, and where")

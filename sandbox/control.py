@@ -70,9 +70,12 @@ def start(directory: Path, *, port: int, time_scale: float, boot_seconds: float)
     """Start the emulator and return once it answers.
 
     `port` 0 picks a free one. Raises `SandboxError` when it already runs, the port is taken, the virtual environment
-    is missing, or the emulator does not answer within `START_SECONDS`.
+    is missing, the directory cannot be made, or the emulator does not answer within `START_SECONDS`.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SandboxError(f"{directory} cannot be made ({error.strerror}): give another --directory.") from error
     with _only_one(directory):
         _refuse_second(directory)
         _clear_remains(directory)

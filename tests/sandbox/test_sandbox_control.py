@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import control
+from sandbox.__main__ import main
 from sandbox.control import SandboxError
 from sandbox.environment import Run, client_environment, emulator_environment
 from sandbox.processes import processes_of
@@ -101,3 +102,28 @@ def test_clients_speak_to_the_sandbox() -> None:
     """Clients get the endpoint, credentials that mean nothing, a Region, and no pager."""
     assert client_environment("http://127.0.0.1:1")["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert client_environment("http://127.0.0.1:1")["AWS_PAGER"] == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "bad", "expected"),
+    [
+        *(("--time-scale", bad, "expected a number above 0") for bad in ("0", "-1", "nan", "inf", "fast")),
+        *(("--port", bad, "expected a port from 0 to 65535") for bad in ("-1", "65536", "http")),
+        *(("--boot-seconds", bad, "expected seconds, 0 or more") for bad in ("-1", "nan", "soon")),
+    ],
+)
+def test_an_option_that_means_nothing(option: str, bad: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is started, and the sentence says what was expected."""
+    with pytest.raises(SystemExit) as ended:
+        main(["start", f"{option}={bad}", "--directory", str(tmp_path)])
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence, whoever runs this: not even root makes a folder in a file's place."""
+    (tmp_path / "file").touch()
+    wanted = tmp_path / "file" / "state"
+    assert main(["start", "--port", "0", "--directory", str(wanted)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"{wanted} cannot be made (Not a directory): give another --directory."

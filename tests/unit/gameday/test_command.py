@@ -72,11 +72,12 @@ def test_ctrl_c(account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "inf", "nan", "six"])
-def test_a_number_that_is_none(bad: str, tmp_path: Path) -> None:
+def test_a_number_that_is_none(bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Durations and the time scale are numbers above 0."""
     with pytest.raises(SystemExit) as ended:
         run(tmp_path, f"--job-minutes={bad}")
     assert ended.value.code == 2
+    assert f"expected a number above 0, not {bad}" in capsys.readouterr().err
 
 
 def test_a_picture_of_next_to_nothing(account: Account, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError, NoRegionError, ProfileNotFound
 from botocore.stub import ANY, Stubber
 
 from replay import archive, stack
 from replay.__main__ import main
-from replay.failures import ReplayFailed
+from replay.failures import ReplayFailed, calling
 from tests.template.stack import rules
 from tests.unit.replay.test_dead_letters import made
 
@@ -104,3 +105,18 @@ def test_times_that_are_none(arguments: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(arguments)
     assert "expected a time such as 2026-11-22T09:00Z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (NoRegionError(), "No Region: give --region, or set AWS_REGION."),
+        (NoCredentialsError(), r"No AWS credentials \(.*\): run `aws configure`"),
+        (ProfileNotFound(profile="other"), r"No AWS credentials \(.*other.*\): run `aws configure`"),
+        (EndpointConnectionError(endpoint_url="http://nowhere"), r"AWS does not answer to sqs:ReceiveMessage \(.*nowhere.*\): look at the network"),
+    ],
+)
+def test_nothing_to_call(raised: Exception, expected: str) -> None:
+    """Without Region, credentials or network, one sentence says what to do."""
+    with pytest.raises(ReplayFailed, match=expected), calling("sqs:ReceiveMessage"):
+        raise raised
