@@ -441,6 +441,21 @@ def test_a_stopped_job_is_resumed(stage: Stage) -> None:
     assert second.end().status == "SUCCEEDED"
 
 
+def test_a_resumed_job_does_what_its_new_input_says(stage: Stage) -> None:
+    """A mended command takes the place of the old one, from the same checkpoint; what the new input does not say stays."""
+    given = {"JobId": "mended", "Command": "./sum --wrong", "Environment": {"TO": "9"}, "JobDuration": 7, "CheckpointDuration": 3}
+    first = stage.start(given)
+    first.attempt()
+    first.stop()
+    stage.change_job("mended", saved_percent=40)
+    second = stage.start({"JobId": "mended", "Command": "./sum", "CheckpointDuration": "2"})
+    item = second.attempt(2)
+    assert (item["command"], item["environment"]) == ("./sum", '{"TO":"9"}')
+    assert (item["job_minutes"], item["checkpoint_minutes"], item["saved_percent"]) == (7, 2, 40)
+    second.send(2, result="finished")
+    assert second.end().status == "SUCCEEDED"
+
+
 def test_a_finished_job_is_finished(stage: Stage) -> None:
     """A job that is finished is not run again: the execution ends well at once, and launches nothing."""
     stage.put_job("done", job_status="finished", execution="an earlier one")
