@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.reserved_words import EXPRESSIONS, reserved_in
 from tests.rights.authorization import requests
 from tests.rights.policies import actions, applying, is_allowed
 from tests.rights.services import MADE_BY_AWS
+from tests.shapes import misfits, operation_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.rights.authorization import Call
     from tests.rights.witness import Recording, Witness
 
@@ -54,6 +58,19 @@ def _refusals(recording: Recording, call: Call) -> list[str]:
 
 def _is_forgotten(recording: Recording, call: Call) -> bool:
     return call.operation in GONE and not set(call.parameters["InstanceIds"]) <= recording.world.tags.keys()
+
+
+def test_every_call_is_of_its_api(recordings: list[Recording]) -> None:
+    """Each call fits botocore's model of its operation: members, types, enumerations, patterns, lengths; and no reserved word is bare."""
+    assert {misfit for one in recordings for call in one.calls for misfit in _misfits(call)} == set()
+
+
+def _misfits(call: Call) -> Iterator[str]:
+    shape = operation_model(call.service, call.operation).input_shape
+    assert shape is not None
+    yield from misfits(shape, call.parameters, f"{call.role}: {call.name}")
+    for name in EXPRESSIONS if call.service == "dynamodb" else ():
+        yield from (f"{call.role}: {call.name}: {word} is a reserved word" for word in reserved_in(call.parameters.get(name, "")))
 
 
 def test_nothing_was_missed(recordings: list[Recording]) -> None:

@@ -6,20 +6,17 @@ Step Functions state machine from a running execution" and "Handling errors in S
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
-from botocore.model import ListShape, MapShape, StringShape, StructureShape
-
+from tests.shapes import misfits, operation_model
 from tests.statemachine.definitions import states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from botocore.model import OperationModel, Shape
+    from botocore.model import OperationModel
 
 RESOURCE = re.compile(r"arn:aws:states:::(aws-sdk:)?([a-z0-9]+):([a-zA-Z]+?)(?:\.(sync:2|sync|waitForTaskToken))?")
 MODELS = {"sfn": "stepfunctions", "states": "stepfunctions"}
@@ -57,8 +54,7 @@ class Call:
     @property
     def model(self) -> OperationModel:
         """What botocore knows of it; raises botocore's ``OperationNotFoundError``."""
-        found: OperationModel = _service(MODELS.get(self.service, self.service)).operation_model(self.operation)
-        return found
+        return operation_model(MODELS.get(self.service, self.service), self.operation)
 
     @property
     def action(self) -> str:
@@ -83,7 +79,7 @@ class Call:
         given = dict(self.arguments)
         if self.is_optimized and self.service == "states":
             given.pop("Input", None)  # taken as JSON, and made a text by Step Functions
-        yield from _problems(shape, given, self.state)
+        yield from misfits(shape, given, self.state, named=_pascal, is_open=is_expression)
 
 
 def calls(machine: Mapping[str, Any]) -> Iterator[Call]:
@@ -109,58 +105,9 @@ def is_expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith("{%")
 
 
-@functools.cache
-def _service(name: str) -> Any:
-    return botocore.session.get_session().get_service_model(name)
-
-
 def _pascal(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
 def _suffixed(name: str) -> str:
     return name if name.endswith("Exception") else f"{name}Exception"
-
-
-def _problems(shape: Shape, value: Any, place: str) -> Iterator[str]:
-    """Yield where a value is not of a shape; what JSONata computes is taken to be."""
-    if is_expression(value):
-        return
-    match shape, value:
-        case StructureShape(), dict():
-            yield from _in_structure(shape, value, place)
-        case ListShape(), list():
-            for number, one in enumerate(value):
-                yield from _problems(shape.member, one, f"{place}[{number}]")
-        case MapShape(), dict():
-            for key, one in value.items():
-                yield from _problems(shape.value, one, f"{place}.{key}")
-        case StringShape(), str() if shape.enum and value not in shape.enum:
-            yield f"{place}: {value!r} is none of {', '.join(shape.enum)}"
-        case _:
-            if not _is_plain(shape, value):
-                yield f"{place}: {value!r} is no {shape.type_name}"
-
-
-def _in_structure(shape: StructureShape, value: Mapping[str, Any], place: str) -> Iterator[str]:
-    members = {_pascal(name): member for name, member in shape.members.items()}
-    for name in value.keys() - members.keys():
-        yield f"{place}: {shape.name} has no member {name}"
-    for name in set(map(_pascal, shape.required_members)) - value.keys():
-        yield f"{place}: {shape.name} lacks {name}"
-    if shape.is_tagged_union and len(value) != 1:
-        yield f"{place}: {shape.name} has one member, not {len(value)}"
-    for name in value.keys() & members.keys():
-        yield from _problems(members[name], value[name], f"{place}.{name}")
-
-
-def _is_plain(shape: Shape, value: object) -> bool:
-    """Tell whether a plain value is of a shape's type and within its bounds."""
-    kinds: dict[str, tuple[type, ...]] = {
-        "string": (str,), "integer": (int,), "long": (int,), "boolean": (bool,), "double": (int, float), "float": (int, float),
-    }  # fmt: skip
-    if not isinstance(value, kinds.get(shape.type_name, ())) or (isinstance(value, bool) and shape.type_name != "boolean"):
-        return False
-    size = len(value) if isinstance(value, str) else value
-    bounds = shape.metadata if not isinstance(value, bool) else {}
-    return bool(bounds.get("min", size) <= size <= bounds.get("max", size))
