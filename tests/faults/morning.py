@@ -12,6 +12,7 @@ instance  what it is, and what happens to it                                    
 7         a job's; ends without any notice                                       none; the job goes on
 8         opted in; its event comes three minutes late                           late
 9         opted in; interrupted, and a rebalance recommendation comes with it    saved, and superseded
+10        opted in; interrupted, and its checkpoint fails                        failed
 ========  =====================================================================  =============================
 """
 
@@ -41,9 +42,11 @@ OUTCOMES = {
     (8, "interruption"): "late",
     (9, "interruption"): "saved",
     (9, "rebalance"): "superseded",
+    (10, "interruption"): "failed",
 }
 NOTICED = {instance_id(number) for number, _ in OUTCOMES}
-ASKED = {instance_id(number) for number in (1, 2, 3, 9)}
+ASKED = {instance_id(number) for number in (1, 2, 3, 9, 10)}
+FAILING = 10
 INTERRUPTED = [(Attempt("job-1", 1, instance_id(1)), "interrupted"), (Attempt("job-3", 1, instance_id(3)), "interrupted")]
 LOST = (Attempt("job-7", 1, instance_id(7)), "gone")
 SAVING_SECONDS = 2
@@ -139,8 +142,8 @@ def play(stage: Stage, strikes: Strike = going_well, *, copies: int = 1) -> Morn
     if isinstance(strikes, Meanwhile):
         strikes.delivery = delivery
     cloud.run(*(Machine(instance_id(number), Attempt(f"job-{number}", 1, instance_id(number))) for number in (1, 3, 7)))
-    cloud.run(*(Machine(instance_id(number), is_opted_in=number != 4, is_managed=number != 6) for number in (2, 4, 6, 8, 9)))
-    cloud.on_sent = lambda sent: save(delivery, sent)
+    cloud.run(*(Machine(instance_id(number), is_opted_in=number != 4, is_managed=number != 6) for number in (2, 4, 6, 8, 9, FAILING)))
+    cloud.on_sent = lambda sent: save(delivery, sent, FAILING)
     cloud.on_resumed = lambda attempt: delivery.at(cloud.clock.now() + later(LAUNCHING_SECONDS), lambda: _launch(cloud, attempt))
     for number, kind in OUTCOMES:
         action: dict[str, Any] = {"instance_action": "terminate"} if kind == "interruption" else {}
@@ -152,11 +155,12 @@ def play(stage: Stage, strikes: Strike = going_well, *, copies: int = 1) -> Morn
     return Morning(cloud, delivery)
 
 
-def save(delivery: Delivery, sent: Sent) -> None:
-    """Let every instance that gets a command save."""
+def save(delivery: Delivery, sent: Sent, failing: int | None = None) -> None:
+    """Let every instance that gets a command save, but for the one that fails."""
     moment = sent.at + later(SAVING_SECONDS)
     for one in sent.instance_ids:
-        result = result_event(number_of(one), command_id=sent.command_id, at=moment)
+        status = "Failed" if number_of(one) == failing else "Success"
+        result = result_event(number_of(one), status, command_id=sent.command_id, at=moment)
         delivery.event("record_checkpoint", result, moment + later(1))
 
 

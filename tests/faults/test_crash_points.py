@@ -38,6 +38,7 @@ def test_nothing_goes_wrong(stage: Stage) -> None:
         "ec2:DescribeInstances",
         "sfn:SendTaskSuccess",
         "ssm:DescribeInstanceInformation",
+        "ssm:GetCommandInvocation",
         "ssm:SendCommand",
     }
 
