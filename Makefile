@@ -30,13 +30,17 @@ replay: .venv/ready  ## After an outage: give its notices and dead letters again
 
 # Two at once: most of the end-to-end tests' time is waiting. Their output comes when all is done. (Without job control, `set -m`, what
 # runs beside could not be interrupted.)
-test: setup  ## Run every test but the long ones
+define pytest_beside
 	@mkdir -p out; echo "The end-to-end tests run beside the others (out/e2e.txt)."; \
-	set -m; python -m pytest tests/e2e >out/e2e.txt 2>&1 & beside=$$!; set +m; trap "kill -INT -- -$$beside" INT TERM; \
-	failed=0; python -m pytest --ignore=tests/e2e || failed=1; wait $$beside || failed=1; cat out/e2e.txt; exit $$failed
+	set -m; python -m pytest $(1) tests/e2e >out/e2e.txt 2>&1 & beside=$$!; set +m; trap "kill -INT -- -$$beside" INT TERM; \
+	failed=0; python -m pytest $(1) --ignore=tests/e2e || failed=1; wait $$beside || failed=1; cat out/e2e.txt; exit $$failed
+endef
+
+test: setup  ## Run every test but the long ones
+	$(call pytest_beside,)
 
 soak: setup  ## The long tests: 2,000 notices, whole fuzz and fault runs (under half an hour)
-	@python -m pytest -m slow -s --timeout=1800
+	$(call pytest_beside,-m slow -s -v --timeout=1800)
 
 unit: .venv/ready  ## Run the unit tests alone
 	@python -m pytest -q tests/unit
