@@ -16,7 +16,7 @@ from spot_agent.checkpoint_store import Place, S3CheckpointStore
 from spot_agent.errors import NotSaved, Refused, Unavailable, Unusable
 from spot_agent.job import Checkpoint, Job
 from spot_agent.knowledge import Do, Me, Saved
-from spot_agent.ports import EndedByItself, Outcome, Prefetched, Restored, Story
+from spot_agent.ports import Clock, EndedByItself, Outcome, Prefetched, Restored, Story
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,14 @@ class CheckpointKeeper:
     """`spot_agent.ports.Keeper`: one thread for each order, which ends with it. ``wake`` is called at the end of each."""
 
     def __init__(  # what it brings together
-        self, me: Me, store: S3CheckpointStore, workplace: Workplace, program: ChildProgram, story: Story, wake: Callable[[], None]
+        self,
+        me: Me,
+        store: S3CheckpointStore,
+        workplace: Workplace,
+        program: ChildProgram,
+        story: Story,
+        wake: Callable[[], None],
+        clock: Clock = time.time,
     ) -> None:
         self._me = me
         self._store = store
@@ -64,6 +71,7 @@ class CheckpointKeeper:
         self._program = program
         self._story = story
         self._wake = wake
+        self._clock = clock
         self._orders: dict[int, Order] = {}
         self._outcomes: queue.Queue[tuple[int, Outcome]] = queue.Queue()
         self._fetching = threading.Lock()
@@ -128,7 +136,7 @@ class CheckpointKeeper:
     # Saving
 
     def _save(self, order: Order) -> Outcome:
-        began = time.time()
+        began = self._clock()
         if order.do is Do.SAVE_FINAL and self._program.exit_status() == 0:
             return EndedByItself()
         try:
@@ -140,8 +148,8 @@ class CheckpointKeeper:
                 raise
             self._program.kill()
             note = f"No final checkpoint, the last good one stays: {error}"
-            return Saved(order.do, None, began, time.time() - began, time.time(), note)
-        return Saved(order.do, checkpoint, began, time.time() - began, captured.stopped_at)
+            return Saved(order.do, None, began, self._clock() - began, self._clock(), note)
+        return Saved(order.do, checkpoint, began, self._clock() - began, captured.stopped_at)
 
     def _capture(self, order: Order) -> Captured:
         name = f"{self._me.attempt}-{self._me.agent_id}-{order.number:06d}.tar"
@@ -168,13 +176,13 @@ class CheckpointKeeper:
             saved = self._program.saved_percent()
         elif self._program.can_save:
             self._program.saved_file.unlink(missing_ok=True)
-            if not self._program.end(max(order.kill_at, time.time() + FIRST_RETRY_SECONDS)):
+            if not self._program.end(max(order.kill_at, self._clock() + FIRST_RETRY_SECONDS)):
                 raise NotSaved("the program did not exit after SIGTERM and was killed")
             saved = self._program.saved_percent()
         else:
             self._program.pause()
             saved = None
-        stopped_at = time.time()
+        stopped_at = self._clock()
         percent = saved if saved is not None else self._program.percent()
         archive = self._workplace.archive(name)
         self._program.kill()
@@ -187,7 +195,7 @@ class CheckpointKeeper:
             self._patiently(order, lambda: self._store.put(archive.path, place, key))
         finally:
             archive.path.unlink(missing_ok=True)
-        return Checkpoint(key, archive.sha256, captured.percent, archive.size, time.time())
+        return Checkpoint(key, archive.sha256, captured.percent, archive.size, self._clock())
 
     def _patiently(self, order: Order, work: Callable[[], None]) -> None:
         """Try until it works, is refused, or the agent lets go."""

@@ -1,7 +1,8 @@
 """The small world of the agents' tests, with the agent's real adapters above an AWS that remembers: each of its calls is one to be killed at.
 
 The state machine, time and programs are those of ``tests/unit/agent/world.py``. The job's item lies in the tables in memory, checkpoints lie in
-S3 in memory, as real objects with real checksums.
+S3 in memory, as real objects with real checksums. The keeper is the agent's own as well, all but its threads: those are `Strand`, for which only
+the world's time passes. ``AgentsAws.strikes`` decides what befalls each call.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import hashlib
 import io
 import json
 import tempfile
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from threading import Event, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
@@ -20,30 +23,46 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from spot_agent.checkpoint_store import Place, S3CheckpointStore
+from spot_agent.checkpoint_store import S3CheckpointStore
+from spot_agent.clients import Clients
 from spot_agent.job import Checkpoint, Job
 from spot_agent.jobs_table import DynamoJobsTable
-from spot_agent.knowledge import Do, Saved
-from spot_agent.ports import Prefetched, Restored
+from spot_agent.keeper import CheckpointKeeper, Order
+from spot_agent.loop import Agent
+from spot_agent.ports import Restored
 from spot_agent.tasks import StepFunctionsTasks
+from spot_agent.wiring import STORE_READ_SECONDS
+from spot_agent.workplace import Archive, Workplace
 from tests.fakes.aws import Call, Reply, json_error, ok
-from tests.faults.cloud import FakeAtFault, Killed
+from tests.faults.cloud import ADDRESS, ANSWERED, EFFECTIVE, Blow, FakeAtFault, Killed
 from tests.faults.tables import Refusal, Tables
-from tests.unit.agent.world import FakeKeeper, FakeProgram, Instance, World
+from tests.unit.agent.world import FETCH_SECONDS, SAVE_SECONDS, FakeProgram, FakeStory, Instance, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from botocore.awsrequest import AWSPreparedRequest
 
     from spot_agent.knowledge import Me
-    from spot_agent.ports import Ports
+    from spot_agent.ports import Outcome, Ports
+    from tests.faults.cloud import Strike
 
 BOOT_SECONDS = 10.0
 RESTART_SECONDS = 2.0
 """RestartSec of the agent's unit."""
 NAMES = {"status": "job_status"}
+CALL_SECONDS = {"s3:PutObject": SAVE_SECONDS, "s3:GetObject": FETCH_SECONDS}
+"""What a call takes that nothing befalls; the others take no time."""
+READ_TIMEOUT_SECONDS = {"s3": STORE_READ_SECONDS}
+USUAL_READ_TIMEOUT_SECONDS = float((Clients.client.__kwdefaults__ or {})["read_seconds"])
+DRAGGING_SECONDS = 2.0
+"""A slow answer that the client still waits for."""
+LOCKED_SECONDS = 0.05
+THROTTLING = {"dynamodb": "ProvisionedThroughputExceededException", "sfn": "ThrottlingException", "s3": "SlowDown"}
+"""DynamoDB and Step Functions, "Common errors"; S3, "List of error codes"."""
 
 
 class Body(io.BytesIO):
@@ -68,6 +87,7 @@ class AgentsAws:
     def __init__(self, world: AgentsWorld, at: At) -> None:
         self.world = world
         self.at = at
+        self.strikes: Strike = lambda _call: None
         self.tables = Tables()
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
@@ -80,14 +100,42 @@ class AgentsAws:
         self.calls.append((operation, _gist(call)))
         if is_last and not self.at.is_after:
             raise Killed(operation)
-        try:
-            status, content = self._answer(call)
-        except Exception as error:
-            raise FakeAtFault(call) from error
+        blow = self.strikes(call)
+        answer = self._suffer(call, blow)
         if is_last:
             raise Killed(operation)
+        status, content = answer
         headers: Any = {"x-amzn-requestid": "r-1", "content-length": str(len(content))}
-        return AWSResponse(request.url, status, headers, Body(content))
+        is_cut_off = blow is Blow.RESET_AFTER
+        return AWSResponse(request.url, status, headers, Body(content[: len(content) // 2] if is_cut_off else content))
+
+    def _suffer(self, call: Call, blow: Blow | None) -> tuple[int, bytes]:
+        """Let a call have its effect, at the moment at which it does, and time pass for whoever waits for the answer."""
+        service = call.operation.split(":")[0]
+        timeout = READ_TIMEOUT_SECONDS.get(service, USUAL_READ_TIMEOUT_SECONDS)
+        self._wait(CALL_SECONDS.get(call.operation, 0.0))
+        answer = self._carried_out(call) if blow in ANSWERED | EFFECTIVE else _refused(service, blow)
+        match blow:
+            case Blow.RESET_AFTER if call.operation == "s3:GetObject":
+                return answer  # of which half arrives
+            case Blow.RESET_BEFORE | Blow.RESET_AFTER:
+                raise ConnectionClosedError(endpoint_url=ADDRESS)
+            case Blow.SLOW_BEFORE | Blow.SLOW_AFTER:
+                self._wait(timeout)
+                raise ReadTimeoutError(endpoint_url=ADDRESS)
+            case Blow.DRAGGING:
+                self._wait(DRAGGING_SECONDS)
+        return answer
+
+    def _wait(self, seconds: float) -> None:
+        if seconds and self.world.strand is not None:
+            self.world.strand.sleep(seconds)
+
+    def _carried_out(self, call: Call) -> tuple[int, bytes]:
+        try:
+            return self._answer(call)
+        except Exception as error:
+            raise FakeAtFault(call) from error
 
     def _answer(self, call: Call) -> tuple[int, bytes]:
         service, operation = call.operation.split(":")
@@ -127,6 +175,16 @@ class AgentsAws:
         return 200, b""
 
 
+def _refused(service: str, blow: Blow | None) -> tuple[int, bytes]:
+    """Return the error that AWS answers instead."""
+    is_throttled = blow is Blow.THROTTLED
+    if service == "s3":
+        code, status = ("SlowDown", 503) if is_throttled else ("InternalError", 500)
+        return status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+    code, status = (THROTTLING[service], 400) if is_throttled else ("InternalServerError", 500)
+    return status, json_error(code, code).body.encode()
+
+
 def _parameters(operation: str, request: AWSPreparedRequest) -> dict[str, Any]:
     body: Any = request.body
     if not operation.startswith("s3:"):
@@ -159,6 +217,8 @@ class AgentsWorld(World):
 
     def __init__(self, at: At | None = None, *, is_restarted: bool = True, program_seconds: float = 30.0) -> None:
         self.aws = AgentsAws(self, at or At())
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.strand: Strand | None = None
         self.is_restarted = is_restarted
         self.crashes: list[tuple[int, str]] = []
         self.resumes: list[tuple[Checkpoint | None, Job]] = []
@@ -209,97 +269,237 @@ def _typed(value: object) -> dict[str, Any]:
     return {"S": value} if isinstance(value, str) else {"N": repr(value)}
 
 
+class Strand:
+    """A thread of an agent. It runs only while the world waits for it, until it waits itself: for an answer, or for time to pass."""
+
+    def __init__(self, world: AgentsWorld, begins_at: float, work: Callable[[], None]) -> None:
+        self.world = world
+        self.wakes_at = begins_at
+        self.is_over = False
+        self._is_resting = False
+        self._is_killed = False
+        self._error: BaseException | None = None
+        self._forth, self._back = Semaphore(0), Semaphore(0)
+        self._thread = Thread(target=self._run, args=(work,), daemon=True)
+
+    def go_on(self) -> None:
+        """Let it run until it waits; raise what ends it."""
+        outer, self.world.strand = self.world.strand, self
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._forth.release()
+        self._back.acquire()
+        self.world.strand = outer
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # raised again where the world waits
+            self._error = error
+        self.is_over = True
+        self._back.release()
+
+    def sleep(self, seconds: float, *, is_rest: bool = False) -> None:
+        """Wait, as the strand itself, while the world goes on; from a rest it may be woken up."""
+        self.wakes_at, self._is_resting = self.world.now + seconds, is_rest
+        if not self._is_killed:
+            self._back.release()
+            self._forth.acquire()
+        self._is_resting = False
+        if self._is_killed:
+            raise Killed("with its process")
+
+    def wake(self) -> None:
+        """End its rest."""
+        if self._is_resting:
+            self.wakes_at = self.world.now
+
+    def kill(self) -> None:
+        """End it where it waits; one that runs ends when it would wait."""
+        self._is_killed = True
+        if self.world.strand is not self and not self.is_over:
+            with suppress(Killed):
+                if self._thread.ident is not None:
+                    self.go_on()
+            self.is_over = True
+
+
 class RealInstance(Instance):
     """An instance whose agent has its real adapters; a killed one is started again by the service, or its instance is gone."""
 
     world: AgentsWorld
+    program: RealProgram
+    keeper: RealKeeper  # type: ignore[assignment]  # the world's own is a fake
 
     def __init__(self, world: AgentsWorld, me: Me) -> None:
         super().__init__(world, me)
-        self.boots_at = self.turn_at = world.now + BOOT_SECONDS
-        self.keeper: RealKeeper = RealKeeper(self)
+        self._begin(world.now + BOOT_SECONDS)
+
+    def _begin(self, at: float) -> None:
+        """Have a new process of the agent at that time."""
+        self.program = RealProgram(self.world)
+        self.story = FakeStory(self.world, self.me)
+        self.life = Strand(self.world, at, self._live)
+        self.strands = [self.life]
+        self.keeper = RealKeeper(self)
+
+    def _live(self) -> None:
+        self.agent = Agent(self.me, self.ports())
+        while True:
+            self.life.sleep(max(self.agent.turn(), 0.001), is_rest=True)
 
     def ports(self) -> Ports:
-        """Return the agent's ports: jobs and tasks are real."""
+        """Return the agent's ports: jobs, tasks and keeper are real."""
         aws = self.world.aws
         jobs = DynamoJobsTable(aws_client("dynamodb", aws), "jobs", self.me)
-        return replace(super().ports(), jobs=jobs, tasks=StepFunctionsTasks(aws_client("stepfunctions", aws)))
+        return replace(super().ports(), jobs=jobs, tasks=StepFunctionsTasks(aws_client("stepfunctions", aws)), story=self.story)
+
+    @property
+    def next_at(self) -> float:
+        """When something happens here next."""
+        return min(max(min(strand.wakes_at for strand in self.strands), self.is_frozen_until), self.dies_at)
 
     def happen(self) -> None:
         """Let it happen, unless it is the process's end."""
+        if self.world.now >= self.dies_at:
+            self.die()
+            return
         try:
-            super().happen()
+            for strand in [one for one in self.strands if one.wakes_at <= self.world.now]:
+                strand.go_on()
         except Killed:
-            self.world.crashes.append((self.me.attempt, self.world.aws.calls[-1][0]))
-            self.crashed()
+            if self.is_alive:
+                self.world.crashes.append((self.me.attempt, self.world.aws.calls[-1][0]))
+                self.crashed()
+        self.strands = [one for one in self.strands if not one.is_over]
 
     def crashed(self) -> None:
         """Lose all that was in memory, the program included (KillMode of the unit)."""
         if not self.world.is_restarted:
             self.die()
             return
+        self._end()
         self.me = replace(self.me, agent_id=f"{self.me.agent_id}again")
-        self.program = FakeProgram(self.world)
-        self.keeper = RealKeeper(self)
-        self.agent = None
-        self.turn_at = self.world.now + RESTART_SECONDS
+        self._begin(self.world.now + RESTART_SECONDS)
+
+    def die(self) -> None:
+        """Be gone, with everything on it."""
+        super().die()
+        self._end()
+
+    def _end(self) -> None:
+        for strand in self.strands:
+            strand.kill()
 
 
-@dataclass
-class RealKeeper(FakeKeeper):
-    """Saves and restores through S3: an archive is a small file that tells the percentage."""
+class RealProgram(FakeProgram):
+    """A program as the keeper knows it: one that does not save itself."""
 
-    instance: RealInstance
-    folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    can_save = False
+
+    def percent(self) -> float | None:
+        """Report the progress: what it has written last stays."""
+        return self.worked()
+
+    def pause(self) -> None:
+        """Stand still, for no time at all."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Stand still, for no time at all."""
+        return nullcontext()
+
+
+class Desk(Workplace):
+    """A workplace whose archives are small files that tell the percentage."""
 
     def __init__(self, instance: RealInstance) -> None:
-        super().__init__(instance)
+        super().__init__(Path(instance.world.folder.name) / instance.me.agent_id)
+        self.spool.mkdir(parents=True)
+        self.program = instance.program
+
+    def archive(self, name: str) -> Archive:
+        """Put down how far the program is."""
+        content = json.dumps({"percent": self.program.worked()}).encode()
+        path = self.spool / name
+        path.write_bytes(content)
+        return Archive(path, hashlib.sha256(content).hexdigest(), len(content))
+
+    def unpack(self, path: Path) -> None:
+        """Let the program be where it was."""
+        self.program.base = float(json.loads(path.read_text())["percent"])
+
+    def start_empty(self) -> None:
+        """Let the program begin."""
+        self.program.base = 0.0
+
+
+class RealKeeper(CheckpointKeeper):
+    """The agent's own keeper, in the world's time."""
+
+    def __init__(self, instance: RealInstance) -> None:
+        world, store = instance.world, S3CheckpointStore(aws_client("s3", instance.world.aws))
+        program: Any = instance.program
+        super().__init__(instance.me, store, Desk(instance), program, instance.story, instance.life.wake, lambda: world.now)
+        self._fetching = Lock(world)  # type: ignore[assignment]  # as much of one as the keeper needs
         self.instance = instance
 
-    @property
-    def _store(self) -> S3CheckpointStore:
-        return S3CheckpointStore(aws_client("s3", self.instance.world.aws))
-
-    def _saved(self, do: Do, key: str, percent: float, began: float, stopped: float | None) -> Saved:
-        """Put the archive, under a name that no other agent gives."""
-        key = f"jobs/job/{self.instance.me.agent_id}-{key}.tar"
-        content = json.dumps({"percent": percent}).encode()
-        with tempfile.NamedTemporaryFile() as archive:
-            archive.write(content)
-            archive.flush()
-            self._store.put(Path(archive.name), Place("bucket", "jobs"), key)
-        checkpoint = Checkpoint(key, hashlib.sha256(content).hexdigest(), percent, len(content), self.world.now)
-        return Saved(do, checkpoint, began, self.world.now - began, stopped)
-
-    def restore(self, number: int, job: Job) -> None:
-        """Begin a restore of the newest checkpoint."""
-        self.going[number] = (self.world.now + 0.2, lambda: self._fetched(job))
-
-    def _fetched(self, job: Job) -> Restored:
-        self.instance.program.base = self._fetch(job.checkpoint) if job.checkpoint else 0.0
-        self.instance.world.resumes.append((job.checkpoint, self.instance.world.job_now()))
-        return Restored(job.checkpoint, ())
-
-    def prefetch(self, number: int, checkpoint: Checkpoint, _job: Job) -> None:
-        """Begin to fetch ahead."""
-
-        def fetch() -> Prefetched:
-            self._fetch(checkpoint)
-            return Prefetched()
-
-        self.going[number] = (self.world.now + 0.2, fetch)
-
-    def _fetch(self, checkpoint: Checkpoint) -> float:
-        """Return the percentage in a checkpoint, which must be whole."""
-        with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder) / "fetched"
-            self._store.fetch(checkpoint, Place("bucket", "jobs"), archive, lambda: False)
-            return float(json.loads(archive.read_text())["percent"])
-
-    def forget(self, _job: Job, keys: list[str]) -> None:
+    def forget(self, job: Job, keys: list[str]) -> None:
         """Delete checkpoints."""
-        for key in keys:
-            self._store.delete(Place("bucket", "jobs"), key)
+        self._spin(lambda: self._delete(job, keys))
+
+    def _begin(self, order: Order, work: Callable[[], Outcome]) -> None:
+        self._orders[order.number] = order
+        strand = self._spin(lambda: self._run(order, work))
+        order.given_up = Rest(strand)
+
+    def _spin(self, work: Callable[[], None]) -> Strand:
+        strand = Strand(self.instance.world, self.instance.world.now, work)
+        self.instance.strands.append(strand)
+        return strand
+
+    def _restore(self, order: Order) -> Outcome:
+        outcome = super()._restore(order)
+        if isinstance(outcome, Restored):
+            self.instance.world.resumes.append((outcome.checkpoint, self.instance.world.job_now()))
+        return outcome
+
+
+class Rest(Event):
+    """An event for which a strand waits."""
+
+    def __init__(self, strand: Strand) -> None:
+        super().__init__()
+        self.strand = strand
+
+    def set(self) -> None:
+        """Happen."""
+        super().set()
+        self.strand.wake()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Rest until it happens, or time is up."""
+        if not self.is_set():
+            self.strand.sleep(timeout or 0.0, is_rest=True)
+        return self.is_set()
+
+
+class Lock:
+    """A lock between strands: a real one would hold up the whole world."""
+
+    def __init__(self, world: AgentsWorld) -> None:
+        self.world = world
+        self.is_held = False
+
+    def __enter__(self) -> None:
+        while self.is_held and self.world.strand is not None:
+            self.world.strand.sleep(LOCKED_SECONDS)
+        self.is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_held = False
 
 
 _PRESENT: list[AgentsAws] = []
