@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tempfile
+import weakref
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -217,7 +219,8 @@ class AgentsWorld(World):
 
     def __init__(self, at: At | None = None, *, is_restarted: bool = True, program_seconds: float = 30.0) -> None:
         self.aws = AgentsAws(self, at or At())
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.folder = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.strand: Strand | None = None
         self.is_restarted = is_restarted
         self.crashes: list[tuple[int, str]] = []
@@ -416,7 +419,7 @@ class Desk(Workplace):
     """A workplace whose archives are small files that tell the percentage."""
 
     def __init__(self, instance: RealInstance) -> None:
-        super().__init__(Path(instance.world.folder.name) / instance.me.agent_id)
+        super().__init__(instance.world.folder / instance.me.agent_id)
         self.spool.mkdir(parents=True)
         self.program = instance.program
 

@@ -7,11 +7,13 @@ it, which is what is deployed. ``resolved`` puts in what CloudFormation knows: p
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moto.events.models import EventPattern, EventPatternParser
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # SAM brings no types
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # likewise
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # likewise
@@ -133,16 +135,10 @@ def rules() -> dict[str, dict[str, Any]]:
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Return whether an EventBridge pattern of lists of exact values matches an event."""
-    return all(_matches(wanted, event.get(name)) for name, wanted in pattern.items())
-
-
-def _matches(wanted: Any, value: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(value, dict) and matches(wanted, value)
-    if not all(isinstance(one, str) for one in wanted):
-        raise NotImplementedError(wanted)
-    return value in wanted
+    """Return whether an EventBridge pattern matches an event, as moto understands patterns."""
+    parsed = EventPatternParser(json.dumps(pattern)).parse()
+    matched: bool = EventPattern(None, parsed).matches_event(event)
+    return matched
 
 
 def walk(part: Any) -> Iterator[Any]:
