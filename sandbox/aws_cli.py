@@ -1,8 +1,8 @@
 """Which `aws` a shell gets that speaks to the sandbox: one that knows the sandbox's endpoint and `aws logs tail`.
 
 Version 2 does from 2.13 on; where the shell has it, it stays. Otherwise it gets version 1 of our own virtual
-environment, which is taught `logs tail` by the plugin in ``sandbox/cli``. The plugin is named in a configuration file
-of the sandbox's: `aws` and the SDKs then do not read the user's, and the user's stays as it is.
+environment, which is taught both by the plugins in ``sandbox/cli``. They are named in a configuration file of the
+sandbox's: `aws` and the SDKs then do not read the user's, and the user's stays as it is.
 """
 
 import importlib.util
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sandbox.control import SandboxError
 
-PLUGIN = "spot_logs_tail"
-CONFIGURATION = f"[plugins]\nlogs-tail = {PLUGIN}\n"
+PLUGINS = ("spot_logs_tail", "spot_endpoint")
+CONFIGURATION = "".join(["[plugins]\n", *(f"{name} = {name}\n" for name in PLUGINS)])
 ENOUGH = (2, 13)
 """The first version that reads ``AWS_ENDPOINT_URL``; all of version 2 have `logs tail`."""
 _ANSWER_SECONDS = 30
@@ -50,6 +50,6 @@ def version(program: str) -> tuple[int, ...]:
 def _ours() -> Path:
     """The folder of our own `aws`, whose Python is the one that runs this."""
     folder = Path(sys.executable).parent
-    if not (folder / "aws").exists() or importlib.util.find_spec(PLUGIN) is None:
-        raise SandboxError(f"{folder} lacks `aws`, or its plugin for `aws logs tail`; run `make -B .venv/ready`.")
+    if not (folder / "aws").exists() or any(importlib.util.find_spec(name) is None for name in PLUGINS):
+        raise SandboxError(f"{folder} lacks `aws`, or its plugins; run `make -B .venv/ready`.")
     return folder

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandbox.remote import Remote
 from sandbox.waiting import wait_for
 
 LOG_GROUP = "/aws/events/spotinterruptions"
+LATEST = timedelta(seconds=180)
+"""How late a line may be shown: a function's lines come when its invocation ends, which takes 150 s at most."""
 
 type Json = dict[str, Any]
 
@@ -29,7 +31,7 @@ class Line:
 
 @dataclass
 class Story:
-    """What a log group has told since the moment `since`."""
+    """What a log group tells from the moment `since` on, which moves on with the reading."""
 
     remote: Remote
     since: datetime
@@ -45,6 +47,8 @@ class Story:
         self._known |= events.keys()
         fresh = sorted((_line(event) for event in events.values()), key=lambda line: line.time)
         self.lines += fresh
+        # Not everything is read again each time: a long story would become slow to read.
+        self.since = max([self.since, *(line.time - LATEST for line in fresh)])
         return fresh
 
     def find(self, **wanted: Any) -> list[Line]:

@@ -102,7 +102,7 @@ def test_the_path_stays_where_ours_is_first(monkeypatch: pytest.MonkeyPatch, tmp
 def test_a_missing_plugin_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where `aws` could not import the plugin, it is not told to: the sentence says what to run."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(aws_cli, "PLUGIN", "no_such_plugin")
+    monkeypatch.setattr(aws_cli, "PLUGINS", ("no_such_plugin",))
     with pytest.raises(SandboxError, match="make"):
         aws_cli.aws_exports(tmp_path)
 
@@ -249,3 +249,13 @@ def test_tail_of_streams(tail: Callable[..., subprocess.Popen[str]]) -> None:
         ]
     ]
     assert shown == [1, 0, 0, 1]
+
+
+def test_queues_are_looked_for_here(sandbox: State, aws: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aws sqs`, for which version 1 has an address of its own, speaks to the sandbox as well."""
+    url = aws("sqs").create_queue(QueueName="asked-for")["QueueUrl"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    script = "\n".join([*aws_cli.aws_exports(tmp_path), "exec aws sqs list-queues --queue-name-prefix asked-for --query QueueUrls --output text"])
+    environment = client_process_environment(sandbox.endpoint) | {"PATH": "/usr/bin:/bin"}
+    asked = subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60, check=False)
+    assert asked.stdout == f"{url}\n", asked.stderr
