@@ -26,7 +26,7 @@ gameday: setup  ## Interrupt the job and judge the hypothesis (EXPERIMENT=interr
 
 STACK ?= spot-responder
 replay: .venv/ready  ## After an outage: give its notices and dead letters again (STACK=, FROM=2026-11-22T09:00Z, TO=)
-	@python -m replay --stack $(STACK) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))
+	@python -m replay --stack "$(STACK)" $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)")
 
 # Two at once: most of the end-to-end tests' time is waiting. Their output comes when all is done. (Without job control, `set -m`, what
 # runs beside could not be interrupted.)

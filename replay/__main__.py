@@ -26,7 +26,10 @@ UNSETTLED = timedelta(minutes=10)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay; return the exit status: 0 nothing is left, 1 dead letters are left, 2 it could not be done."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.until and not options.since:
+        parser.error("--to needs --from: give both ends of the outage")
     try:
         return _replay(options)
     except ReplayFailed as failure:

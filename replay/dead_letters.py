@@ -106,14 +106,12 @@ class DeadLetters:
         return _name(letter.target)
 
     def _send(self, lost: LostEvent) -> None:
-        """Give an event to its target, which has all its retries before it."""
-        content = json.dumps(lost.event)
+        """Give an event to its target. A function is waited for: what fails again stays, and its reason is told."""
         if ":lambda:" in lost.target:
-            with calling("lambda:InvokeFunction"):
-                self.functions.invoke(FunctionName=lost.target, InvocationType="Event", Payload=content.encode())
+            self._invoke(lost.target, lost.event)
         elif ":states:" in lost.target:
             with calling("states:StartExecution"):
-                self.machines.start_execution(stateMachineArn=lost.target, input=content)
+                self.machines.start_execution(stateMachineArn=lost.target, input=json.dumps(lost.event))
         else:
             raise UnknownLetter(f"it was meant for {lost.target}, which is neither a function nor a state machine; delete it by hand")
 
@@ -125,13 +123,17 @@ class DeadLetters:
         records = [_as_lambda_does(record, batch.stream) for record in found if record["eventName"] == "INSERT"]
         if not records:
             return
-        with calling("lambda:InvokeFunction"):
-            answer = self.functions.invoke(FunctionName=batch.target, Payload=json.dumps({"Records": records}).encode())
-        content = json.loads(answer["Payload"].read() or b"null")
-        if answer.get("FunctionError"):
-            raise ReplayFailed(f"{_name(batch.target)} failed again: {_said(content)}; mend it, then replay once more")
+        content = self._invoke(batch.target, {"Records": records})
         if failures := (content or {}).get("batchItemFailures"):
             raise ReplayFailed(f"{_name(batch.target)} could not answer {len(failures)} of {len(records)} records; replay once more")
+
+    def _invoke(self, function: str, event: object) -> Any:  # noqa: ANN401  # JSON
+        with calling("lambda:InvokeFunction"):
+            answer = self.functions.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        content = json.loads(answer["Payload"].read() or b"null")
+        if answer.get("FunctionError"):
+            raise ReplayFailed(f"{_name(function)} failed again: {_said(content)}; mend it, then replay once more")
+        return content
 
     def _records(self, batch: LostBatch) -> Iterator[Mapping[str, Any]]:
         where = {"StreamArn": batch.stream, "ShardId": batch.shard}

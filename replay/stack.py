@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from replay.failures import ReplayFailed, calling
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ class Stack:
 def find(client: CloudFormationClient, name: str) -> Stack:
     """Return the stack's parts. Raises ``ReplayFailed`` where there is no such stack or it is not ours."""
     with calling("cloudformation:DescribeStacks"):
-        (found,) = client.describe_stacks(StackName=name)["Stacks"]
+        try:
+            (found,) = client.describe_stacks(StackName=name)["Stacks"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "ValidationError":  # "Stack with id x does not exist", or no name at all
+                raise
+            raise ReplayFailed(f"There is no stack {name!r} in this account and Region: give --stack and --region.") from error
     outputs = {output.get("OutputKey", ""): output.get("OutputValue", "") for output in found.get("Outputs", [])}
     with calling("cloudformation:ListStackResources"):
         pages = client.get_paginator("list_stack_resources").paginate(StackName=name)

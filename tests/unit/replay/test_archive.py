@@ -94,6 +94,21 @@ def test_another_stack() -> None:
         stack.find(made("cloudformation"), "s")
 
 
+def test_no_such_stack() -> None:
+    """CloudFormation's own words for it are left out."""
+    with Stubber(made("cloudformation")) as stubber:
+        stubber.add_client_error("describe_stacks", "ValidationError", "Stack with id other does not exist")
+        with pytest.raises(ReplayFailed, match="There is no stack 'other' in this account and Region"):
+            stack.find(made("cloudformation"), "other")
+
+
+def test_an_end_without_a_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--to`` alone would be ignored."""
+    with pytest.raises(SystemExit):
+        main(["--to", "2026-11-22T09:00Z"])
+    assert "--to needs --from" in capsys.readouterr().err
+
+
 def test_the_rules_are_the_templates() -> None:
     """The rules that SAM makes of the template for record_notice are the ones that the replay goes to."""
     assert {name for name in rules() if name.startswith("RecordNotice")} == set(stack.NOTICE_RULES)

@@ -57,9 +57,8 @@ class Stubs:
         self.of["sqs"].add_response("change_message_visibility", {}, wanted)
 
     def answers_event(self, event: Any) -> None:
-        """Expect an event to be given to the function, which has all its retries before it."""
-        wanted = {"FunctionName": FUNCTION, "InvocationType": "Event", "Payload": json.dumps(event).encode()}
-        self.of["lambda"].add_response("invoke", {"StatusCode": 202}, wanted)
+        """Expect an event to be given to the function, which says nothing."""
+        self.answers_batch(None, json.dumps(event).encode())
 
     def answers_batch(self, answer: Any, wanted: Any = ANY, **more: Any) -> None:
         """Expect records to be given to the function."""
@@ -123,6 +122,20 @@ def test_events_are_given_to_their_functions_and_then_deleted() -> None:
         aws.finds()
         done = aws.letters.give_again(quiet)
     assert (done.given, done.left) == ({"record": 2}, [])
+
+
+def test_an_event_that_fails_again_stays() -> None:
+    """A function that is still broken keeps its events in the queue, and says why; the others are given again."""
+    with stubbed() as aws:
+        aws.finds(message(interruption_event(), "m1", **UNDELIVERED), message(interruption_event(), "m2", **UNDELIVERED))
+        aws.answers_batch({"errorMessage": "Unable to import module 'app'"}, FunctionError="Unhandled")
+        aws.answers_event(interruption_event())
+        aws.deletes("receipt-m2")
+        aws.finds()
+        aws.keeps("receipt-m1")
+        done = aws.letters.give_again(quiet)
+    assert done.given == {"record": 1}
+    assert done.left == ["message m1: record failed again: Unable to import module 'app'; mend it, then replay once more"]
 
 
 def test_the_end_of_a_stopped_job_is_given_to_its_state_machine() -> None:
