@@ -39,6 +39,9 @@ def test_a_life_from_start_to_stop(tmp_path: Path) -> None:
         state = control.running(tmp_path)
         assert state is not None
         assert state.endpoint == endpoint
+        # Another of this machine's addresses: who listens on all of them answers here, too.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", state.port), timeout=5)
 
         found = sandbox_command(tmp_path, "status")
         assert found.returncode == 0

@@ -130,12 +130,13 @@ def fis() -> Service:
 
 @hooks.on_infra_start()
 def start() -> None:
-    """Add the sandbox's own routes under ``/_sandbox/``."""
+    """Add the sandbox's own routes under ``/_sandbox/``, and let nobody else in."""
     from localstack.services.edge import ROUTER
     from localstack.utils.aws import aws_stack
 
-    from spot_sandbox import calls, ec2_routes, routes
+    from spot_sandbox import calls, ec2_routes, gateway, routes
 
+    gateway.stay_inside()
     # LocalStack would ask a name server for an S3 host of its own; without a network that takes seconds.
     aws_stack.CACHE_S3_HOSTNAME_DNS_STATUS = False
     calls.install()
