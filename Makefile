@@ -60,9 +60,9 @@ fix: .venv/ready  ## Format, and mend what the linter can
 	ruff format .
 	ruff check --fix .
 
-bench: .venv/ready  ## Measure functions, bursts, interrupted jobs and money; write the README's figures
+bench: .venv/ready  ## Measure functions, bursts, interrupted jobs and money; write the documents' figures
 	@for part in handlers burst overhead cost; do echo "== $$part"; python -m bench.$$part; done
-	@python -m bench.table README.md
+	@python -m bench.table README.md docs/cost.md docs/checkpoint-interval.md
 
 build: .venv/ready  ## sam build
 	sam build

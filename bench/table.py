@@ -1,12 +1,14 @@
-"""The README's figures, written from ``out/bench.json``: what stands between two markers is replaced.
+"""The documents' figures, written from ``out/bench.json``: what stands between two markers is replaced.
 
-    python -m bench.table README.md
+    python -m bench.table README.md docs/cost.md
 
-The markers are lines of their own, ``<!-- bench -->`` and ``<!-- /bench -->``. Nothing is measured here; ``make bench`` does.
+The markers are lines of their own, ``<!-- bench -->`` and ``<!-- /bench -->``: all tables with titles; or ``<!-- bench: cost -->``: the table
+of that section alone. Nothing is measured here; ``make bench`` does.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bench.results import Row
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+MARKER = re.compile(r"^<!-- bench(?:: (\w+))? -->$", re.MULTILINE)
+BLOCK = re.compile(rf"{MARKER.pattern}.*?^{END}$", re.MULTILINE | re.DOTALL)
 TYPICAL_JOB = {"job_hours": 100, "checkpoint_seconds": 10, "notices_missing": 0.05}
 OUR_PART = "responder"
 FEWEST_WARNINGS, VARIANT = 100, "ours, "
@@ -28,29 +32,36 @@ class NotWritten(Exception):
     """The sentence says why."""
 
 
-def replaced(text: str, tables: str) -> str:
-    """Return a text with these tables between its markers.
+def replaced(text: str, results: Mapping[str, Sequence[Row]]) -> str:
+    """Return a text with its tables between its markers.
 
     Raises:
-        NotWritten: The markers are not there, or not once each and in order.
+        NotWritten: The markers are not there, or not once each and in order; they name no section; a benchmark has not run.
     """
-    lines = text.splitlines()
-    if (lines.count(BEGIN), lines.count(END)) != (1, 1) or lines.index(BEGIN) > lines.index(END):
-        raise NotWritten(f"expected one line {BEGIN} and after it one line {END}")
-    before, after = lines[: lines.index(BEGIN) + 1], lines[lines.index(END) :]
-    return "\n".join([*before, "", tables, "", *after]) + "\n"
+    if [len(MARKER.findall(text)), text.splitlines().count(END), len(BLOCK.findall(text))] != [1, 1, 1]:
+        raise NotWritten(f"expected one line {BEGIN}, or with a section, and after it one line {END}")
+
+    def block(found: re.Match[str]) -> str:
+        first = found[0].partition("\n")[0]
+        return "\n".join([first, "", tables(results, found[1]), "", END])
+
+    return BLOCK.sub(block, text)
 
 
-def tables(results: Mapping[str, Sequence[Row]]) -> str:
-    """Return all tables, in Markdown.
+def tables(results: Mapping[str, Sequence[Row]], section: str | None = None) -> str:
+    """Return all tables in Markdown, with titles, or that of a section.
 
     Raises:
-        NotWritten: A benchmark has not run.
+        NotWritten: A benchmark has not run, or there is no such section.
     """
-    missing = [section for section in SECTIONS if not results.get(section)]
+    if section not in (None, *SECTIONS):
+        raise NotWritten(f"there is no section {section}: {', '.join(SECTIONS)}")
+    missing = [name for name in SECTIONS if section in (None, name) and not results.get(name)]
     if missing:
         raise NotWritten(f"{RESULTS.name} has nothing under {', '.join(missing)}: run `make bench`")
-    return "\n\n".join(f"{title}\n\n{as_table(results[section])}" for section, (title, as_table) in SECTIONS.items())
+    if section is not None:
+        return SECTIONS[section][1](results[section])
+    return "\n\n".join(f"{title}\n\n{as_table(results[name])}" for name, (title, as_table) in SECTIONS.items())
 
 
 def burst(rows: Sequence[Row]) -> str:
@@ -136,13 +147,13 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(path: Path, results: Path = RESULTS) -> None:
-    """Write the tables into a file. Raises ``NotWritten``; the file is then as it was."""
-    text = replaced(path.read_text(), tables(read(results)))
-    path.write_text(text)
+    """Write a file's tables. Raises ``NotWritten``; the file is then as it was."""
+    path.write_text(replaced(path.read_text(), read(results)))
 
 
 if __name__ == "__main__":
-    try:
-        main(ROOT / sys.argv[1])
-    except NotWritten as error:
-        sys.exit(f"{sys.argv[1]}: {error}")
+    for name in sys.argv[1:]:
+        try:
+            main(ROOT / name)
+        except NotWritten as error:
+            sys.exit(f"{name}: {error}")

@@ -9,7 +9,7 @@ import pytest
 
 from bench.interrupted_job import DESIGNS
 from bench.results import ROOT
-from bench.table import BEGIN, END, NotWritten, main, replaced, tables
+from bench.table import BEGIN, BLOCK, END, NotWritten, main, replaced, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def test_writing_twice_is_writing_once(tmp_path: Path) -> None:
 def test_a_text_without_its_markers_is_refused(text: str) -> None:
     """Rather than guess where the tables belong."""
     with pytest.raises(NotWritten, match="expected one line"):
-        replaced(text, "tables")
+        replaced(text, RESULTS)
 
 
 def test_a_benchmark_that_has_not_run_is_named(tmp_path: Path) -> None:
@@ -121,6 +121,23 @@ def test_a_benchmark_that_has_not_run_is_named(tmp_path: Path) -> None:
     assert readme.read_text() == f"{BEGIN}\nold\n{END}\n"
 
 
-def test_the_readme_has_the_markers() -> None:
-    """So that `make bench` can write there."""
-    assert replaced((ROOT / "README.md").read_text(), "tables")
+def test_a_section_alone() -> None:
+    """A document of one subject has its table, without the title."""
+    written = replaced(f"before\n<!-- bench: cost -->\nold\n{END}\nafter\n", RESULTS)
+    assert written == f"before\n<!-- bench: cost -->\n\n{tables(RESULTS, 'cost')}\n\n{END}\nafter\n"
+    assert tables(RESULTS, "cost") in tables(RESULTS)
+
+
+def test_a_section_that_does_not_exist() -> None:
+    """It is named, with those that do."""
+    with pytest.raises(NotWritten, match="there is no section money: burst, handlers, overhead, cost"):
+        replaced(f"<!-- bench: money -->\n{END}\n", RESULTS)
+
+
+@pytest.mark.parametrize(("name", "section"), [("docs/cost.md", "cost"), ("docs/checkpoint-interval.md", "overhead")])
+def test_documents_and_readme_agree(name: str, section: str) -> None:
+    """`make bench` writes to all of them; their tables are of one run."""
+    document, readme = (ROOT / name).read_text(), (ROOT / "README.md").read_text()
+    (block,) = [found[0].splitlines()[2:-2] for found in BLOCK.finditer(document) if found[1] == section]
+    assert "\n".join(block) in readme
+    assert replaced(readme, RESULTS)
