@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gameday.evidence import Evidence
 
 HELD, NOT_HELD, UNMET, INTERRUPTED = 0, 1, 2, 130
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint-minutes", type=_positive, default=2.0, help="between two checkpoints (default 2)")
     parser.add_argument("--time-scale", type=_positive, default=1.0, help="how long a second lasts there: 0.1 is ten times faster (default 1)")
     parser.add_argument("--json", type=Path, default=Path("out/gameday.json"), help="the figures (default out/gameday.json)")
-    parser.add_argument("--picture", type=Path, default=Path("out/gameday.png"), help="the picture (default out/gameday.png)")
+    parser.add_argument("--picture", type=_picture, default=Path("out/gameday.png"), help="the picture (default out/gameday.png)")
     return parser
 
 
@@ -88,6 +89,14 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, not {text}")
     return number
+
+
+def _picture(text: str) -> Path:
+    """Whether it can be drawn is known before minutes are spent."""
+    path = Path(text)
+    if path.suffix not in PICTURES:
+        raise argparse.ArgumentTypeError(f"expected a file name that ends in {', '.join(PICTURES)}, not {text}")
+    return path
 
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:

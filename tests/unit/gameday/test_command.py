@@ -86,3 +86,12 @@ def test_a_picture_of_next_to_nothing(account: Account, tmp_path: Path) -> None:
     account.evidence = dataclasses.replace(interrupted(), attempts=(), unsaved=(), checkpointed=(), machines=machines)
     assert run(tmp_path, experiment="terminate") == 1
     assert (tmp_path / "out" / "gameday.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("bad", ["picture", "picture.gifx", "picture.txt"])
+def test_a_picture_that_cannot_be_drawn(bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused before the game day, not after."""
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, f"--picture={bad}")
+    assert ended.value.code == 2
+    assert "expected a file name that ends in .png" in capsys.readouterr().err
