@@ -76,10 +76,10 @@ class Seconds:
     delivery: float = 0.25
     # `make bench`: 0.3 to 0.4 s of CPU until a handler is ready; as much to make the environment, assumed.
     cold_start: float = 0.7
-    # `make bench`: 1 to 2 ms of CPU for one event, on a whole core; 512 MB are 0.29 of one (Lambda Developer Guide, "Configure function memory").
-    event: float = 0.005
-    # `make bench`: 0.6 to 0.9 s of CPU for 1,000 notices, on a whole core.
-    notice: float = 0.0007
+    # `make bench`: 2 to 4 ms of CPU for one event, on a whole core; 512 MB are 0.29 of one (Lambda Developer Guide, "Configure function memory").
+    event: float = 0.010
+    # `make bench`: 0.6 to 1.0 s of CPU for 1,000 notices, on a whole core.
+    notice: float = 0.0009
     # DynamoDB's FAQ: "single-digit millisecond"; for a batch, assumed.
     item: float = 0.006
     batch: float = 0.015
