@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spot_agent.job import FINISHED, RUNNING, Job
-from spot_agent.knowledge import NEVER, SAVES, Do, Known, Notice, Phase, Step
+from spot_agent.knowledge import BLIND_SECONDS, NEVER, SAVES, Do, Known, Notice, Phase, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,6 @@ READ_SECONDS: Mapping[Phase, float] = {Phase.EXPECTED: 0.5, Phase.WAITING: 0.3}
 """How often the item is read: closely by those who wait for it."""
 CALM_READ_SECONDS = 2.0
 HANDOVER_READ_SECONDS = 0.5
-BLIND_SECONDS = 10.0
-"""Without a look at the item for so long, the agent may have been frozen: it looks before it writes."""
 NOTICE_SECONDS = 2.0
 """AWS advises to look every 5 seconds; a little oftener costs nothing and brings the replacement sooner.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
@@ -71,10 +69,20 @@ def decide(known: Known, now: float) -> Steps:
     steps = [Step(Do.READ_JOB)] if _read_is_due(known, now) else []
     if now - known.last_look >= BLIND_SECONDS:
         return tuple(steps)
-    if known.phase is Phase.WORKING and known.exit_status is None and now >= last_moment(known, now):
+    own = _PHASES[known.phase](known, now)
+    if _is_urgent(known, now):
         # Before anything that might keep the agent waiting.
-        return _working(known, now)
-    return (*steps, *_notice(known, now), *_heartbeat(known, now), *_PHASES[known.phase](known, now))
+        return own
+    marks = [step for step in own if step.do is Do.MARK]
+    return (*steps, *marks, *_notice(known, now), *_heartbeat(known, now), *own)
+
+
+def _is_urgent(known: Known, now: float) -> bool:
+    """Tell whether this is the time that is left for the last checkpoint and its record."""
+    if known.phase is Phase.WORKING:
+        return known.exit_status is None and now >= last_moment(known, now)
+    is_saving = known.phase in (Phase.HANDING_OVER, Phase.FINISHING)
+    return is_saving and known.notice is not None and last_moment(known, now) <= now < known.notice.deadline
 
 
 def pause(known: Known, now: float) -> float:
@@ -218,7 +226,7 @@ def why_free(known: Known, now: float) -> str:
     if job is None:
         return ""
     has_passed = job.handover_until is not None and now > job.handover_until + GRACE_SECONDS
-    is_silent = now - known.owner_sign_at > SILENCE_SECONDS > now - known.looked_at
+    is_silent = known.looked_at - known.owner_sign_at > SILENCE_SECONDS and now - known.looked_at < BLIND_SECONDS
     reasons = (
         (job.owner == 0, "nobody has worked on it yet"),
         (job.owner == me.attempt, "an earlier agent on this instance has ended"),

@@ -16,6 +16,8 @@ FIRST_RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 8.0
 """The longest wait between two tries of a call that fails; with a deadline ahead it is `HASTE_SECONDS`."""
 HASTE_SECONDS = 1.0
+BLIND_SECONDS = 10.0
+"""Without a look at the item for so long, the agent may have been frozen, or cut off from the table: it looks before it writes or judges."""
 GUESSED_CHECKPOINT_SECONDS = 3.0
 """How long a checkpoint takes, while none has been measured."""
 SHUTDOWN = "shutdown"
@@ -236,12 +238,16 @@ class Known:
         return replace(self, tries={**self.tries, do: Try(now, failures, refusal, since)})
 
     def job_seen(self, job: Job | None, now: float) -> Known:
-        """The item was read (None: there is none), or came back from a write. One that is assumed leaves the next read as due as it was."""
+        """The item was read (None: there is none), or came back from a write. One that is assumed leaves the next read as due as it was.
+
+        Silence counts while somebody listens: after a time without a look, in which the owner may have been as cut off as this agent, it begins anew.
+        """
         if job is None:
             return replace(self, is_missing=True, looked_at=now)
         sign = (job.owner, job.owner_id, job.percent_at, job.checkpoint, job.handover_until)
         seen = replace(self, job=job, is_missing=False, looked_at=self.looked_at if job.is_assumed else now)
-        return seen if sign == self.owner_sign else replace(seen, owner_sign=sign, owner_sign_at=now)
+        was_blind = BLIND_SECONDS < now - self.looked_at < float("inf")
+        return seen if sign == self.owner_sign and not was_blind else replace(seen, owner_sign=sign, owner_sign_at=now)
 
     def doubted(self) -> Known:
         """A write found that things are not as known: the item has to be read before anything else is written."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from spot_agent.decisions import decide, kill_time, pause, reply_to
-from spot_agent.errors import CallFailed, NotSaved, Overtaken, Refused, Unavailable
+from spot_agent.errors import CallFailed, NotSaved, Overtaken, Refused, Unavailable, Unusable
 from spot_agent.job import FINISHED, Job
 from spot_agent.knowledge import Do, Known, Leaving, Me, Phase, Saved, Step
 from spot_agent.ports import EndedByItself, Mark, Outcome, Ports, Prefetched, Request, Restored
@@ -75,13 +75,16 @@ class Agent:
     def turn(self) -> float:
         """Do all that is to be done now; return the seconds until the next turn, if nothing happens before."""
         self._learn(self.ports.clock())
+        failed: set[Do] = set()
         for _ in range(STEPS_IN_A_TURN):
             self.known = self.known.troubled(self.ports.story.troubles())
-            steps = decide(self.known, self.ports.clock())
+            # Once a turn: two calls that hang would, by turns, keep all others from being made.
+            steps = [step for step in decide(self.known, self.ports.clock()) if step.do not in failed]
             if not steps:
                 break
             # What one step brings to light may make the next ones wrong.
-            self._carry_out(steps[0])
+            if not self._carry_out(steps[0]):
+                failed.add(steps[0].do)
         self._answer()
         return pause(self.known, self.ports.clock())
 
@@ -91,8 +94,8 @@ class Agent:
             self._tell("shutting down", "Asked to end: the work is saved and handed over")
             self.known = self.known.shut_down(self.ports.clock())
 
-    def _carry_out(self, step: Step) -> None:
-        """Carry out one step; a call that fails is tried again when `decide` says so."""
+    def _carry_out(self, step: Step) -> bool:
+        """Carry out one step, and tell whether it worked; a call that fails is tried again when `decide` says so."""
         try:
             self._hands[step.do](step, self.ports.clock())
         except Overtaken as error:
@@ -106,6 +109,8 @@ class Agent:
             self.known = self.known.tried(step.do, self.ports.clock(), worked=True)
             if self._failing.pop(step.do, None):
                 self._tell("works again", f"Works again: {step.do.value}")
+            return True
+        return False
 
     def _failed_once(self, do: Do, error: CallFailed) -> None:
         """Tell a failure when it begins, not with every try; a connection that breaks once is none."""
@@ -167,6 +172,8 @@ class Agent:
             self._saved(outcome, now)
         elif isinstance(outcome, EndedByItself):
             self.known = self.known.entered(Phase.WORKING, now)
+            # Before the next decision, which would be for the same save again.
+            self._watch_program(now)
         elif isinstance(outcome, Exception):
             self._went_wrong(do, outcome, now)
         elif isinstance(outcome, Prefetched):
@@ -195,12 +202,12 @@ class Agent:
 
     def _went_wrong(self, do: Do, error: Exception, now: float) -> None:
         """What was begun in the background came to nothing."""
-        if not isinstance(error, (CallFailed, NotSaved)):
+        if not isinstance(error, (CallFailed, NotSaved, Unusable)):
             raise error
         if do is Do.RESTORE:
             self._failed(f"the last checkpoint cannot be restored: {error}", now)
         elif do is Do.PREFETCH:
-            # The restore will tell whether it matters.
+            # It may have been deleted since, for newer ones. The restore will tell whether it matters.
             self.known = replace(self.known, has_prefetched=True)
         elif do is Do.SAVE_RESULT:
             self._failed(f"the result cannot be saved: {error}", now)

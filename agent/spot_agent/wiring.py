@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from spot_agent.settings import Settings
 
 IDENTITY_SECONDS = 60.0
-STORE_READ_SECONDS = 60.0
-"""S3 answers only when the whole object has arrived."""
+STORE_READ_SECONDS = 10.0
+"""S3 answers only when the whole object has arrived, which by then it has but for what the kernel still holds. A call that hangs must not take a
+large part of the two minutes' notice: it is made again.
+"""
+PARTS_READ_SECONDS = 60.0
+"""S3 may take long to put the parts of a large archive together ("CompleteMultipartUpload")."""
 PART_TRIES = 5
 
 
@@ -99,7 +103,8 @@ def build(settings: Settings, waiter: Waiter) -> Agent:
     workplace = Workplace(settings.work)
     workplace.prepare()
     program = ChildProgram(workplace, {"AWS_DEFAULT_REGION": settings.region})
-    once, patient = (clients.client("s3", read_seconds=STORE_READ_SECONDS, tries=tries) for tries in (1, PART_TRIES))
+    once = clients.client("s3", read_seconds=STORE_READ_SECONDS)
+    patient = clients.client("s3", read_seconds=PARTS_READ_SECONDS, tries=PART_TRIES)
     requests = SocketRequests(settings.state)
     waiter.watch(requests)
     ports = Ports(

@@ -227,6 +227,9 @@ class AgentsWorld(World):
         self.resumes: list[tuple[Checkpoint | None, Job]] = []
         self.saved: list[float] = []
         self.owners: list[int] = []
+        self.finals: dict[int, float] = {}
+        """When each attempt had saved its last checkpoint, as the item says."""
+        self.warned_at = float("inf")
         super().__init__(job=Job("job", checkpoint_uri="s3://bucket/jobs", checkpoint_minutes=0.1), program_seconds=program_seconds)
 
     @property
@@ -254,11 +257,17 @@ class AgentsWorld(World):
         items = [item for (key, *_), item in sorted(self.aws.tables.items["jobs"].items()) if "#" in key]
         return [{name: float(value["N"]) for name, value in item.items() if "N" in value} for item in items]
 
+    def troubles_told(self, attempt: int) -> str:
+        """Return the warnings in an attempt's own record."""
+        record = self.aws.tables.items["jobs"].get((f"job#{attempt}",), {})
+        return str(record["troubles"]["S"]) if "troubles" in record else ""
+
     def written(self) -> None:
         """Look at what the item says after each call of the agents' to the table: what it names, the one before included, is in S3, whole."""
         job = self.job_now()
         self.saved.append(job.saved_percent)
         self.owners.append(job.owner)
+        self.finals.setdefault(job.final, self.now)
         for checkpoint in filter(None, (job.checkpoint, job.checkpoint_before)):
             content = self.aws.objects[checkpoint.key]
             assert (hashlib.sha256(content).hexdigest(), len(content)) == (checkpoint.sha256, checkpoint.size)
@@ -373,9 +382,9 @@ class RealInstance(Instance):
         try:
             for strand in [one for one in self.strands if one.wakes_at <= self.world.now]:
                 strand.go_on()
-        except Killed:
+        except Killed as killed:
             if self.is_alive:
-                self.world.crashes.append((self.me.attempt, self.world.aws.calls[-1][0]))
+                self.world.crashes.append((self.me.attempt, str(killed)))
                 self.crashed()
         self.strands = [one for one in self.strands if not one.is_over]
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from spot_agent.decisions import decide
-from spot_agent.job import Checkpoint
-from spot_agent.knowledge import Do
+from spot_agent.decisions import decide, why_free
+from spot_agent.errors import Unavailable, Unusable
+from spot_agent.job import Checkpoint, Job
+from spot_agent.knowledge import Do, Known, Me
+from spot_agent.wiring import STORE_READ_SECONDS
 from tests.unit.agent.test_agent_life import done_twice, finished, working
-from tests.unit.agent.world import World
+from tests.unit.agent.world import WARNING_SECONDS, FakeJobs, FakeKeeper, FakeTasks, World
 
 SAVE_SECONDS = "tests.unit.agent.world.SAVE_SECONDS"
 FETCH_SECONDS = "tests.unit.agent.world.FETCH_SECONDS"
@@ -172,3 +174,75 @@ def test_failed_attempt_is_recorded() -> None:
     world.run(finished)
     world.run(lambda world: not any(instance.is_alive for instance in world.instances), 60)
     assert "The attempt has failed: exit status 3: reading input" in world.troubles[1]
+
+
+def test_step_functions_that_hang_keep_no_checkpoint_from_being_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every call to Step Functions takes its three seconds and fails, checkpoints are saved all the same: at the notice, and before the end."""
+    world = World(program_seconds=LONG_JOB_SECONDS, attempts_allowed=1)
+    first = working(world, 10)
+
+    def hang(*_: object) -> bool:
+        world.now += 3.0
+        raise Unavailable("states: Read timeout")
+
+    for name in ("heartbeat", "succeed"):
+        monkeypatch.setattr(FakeTasks, name, hang)
+    first.warn()
+    warned = world.now
+    world.run(lambda world: world.job_now().checkpoint_seconds is not None and world.job_now().saved_percent >= 10)
+    assert world.now - warned < 20
+    world.run(lambda _: not first.is_alive)
+    assert world.job_now().final == 1
+    assert world.job_now().saved_percent == pytest.approx(10 + 100 * (WARNING_SECONDS - 4.5) / LONG_JOB_SECONDS, abs=0.3)
+
+
+def test_program_that_ends_when_it_is_to_be_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends by itself between the agent's look at it and its final checkpoint is done: its result is saved."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    first = working(world, 40)
+    read = FakeJobs.read
+
+    def read_as_it_ends(jobs: FakeJobs) -> Job | None:
+        if world.job_now().ready == 2:
+            first.program.status = 0
+        return read(jobs)
+
+    monkeypatch.setattr(FakeJobs, "read", read_as_it_ends)
+    world.launch()
+    for _ in range(400):
+        world.step()
+    assert world.result == {"result": "finished"}
+    assert (world.job_now().owner, world.job_now().saved_percent) == (1, 100.0)
+
+
+def test_checkpoint_that_is_deleted_while_it_is_fetched_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that newer ones have replaced before it could be fetched ahead is no trouble for the attempt that waits."""
+
+    def deleted(keeper: FakeKeeper, number: int, *_: object) -> None:
+        keeper.going[number] = (keeper.world.now, lambda: Unusable("there is no such object"))
+
+    monkeypatch.setattr(FakeKeeper, "prefetch", deleted)
+    world = World(program_seconds=LONG_JOB_SECONDS)
+    working(world, 40).warn()
+    world.run(finished)
+    assert (len(world.launches), done_twice(world)) == (2, 0.0)
+
+
+def test_silence_counts_while_somebody_listens() -> None:
+    """An owner is silent when looks at the item have shown nothing new for half a minute: not when nobody could look, nor right after that."""
+    job = Job("job", attempt=2, token="token", owner=1, owner_id="agent1", ready=2, percent_at=0.0)  # no secret
+    known = Known(Me("job", 2, "i-2", "agent2"))
+    for second in range(26):
+        known = known.job_seen(job, float(second))
+    assert why_free(known, 34.0) == ""
+    back = known.job_seen(job, 60.0)
+    assert why_free(back, 60.0) == ""
+    for second in range(60, 92):
+        back = back.job_seen(job, float(second))
+    assert why_free(back, 91.0) == "attempt 1 has been silent for 30 s"
+    assert why_free(back, 110.0) == ""
+
+
+def test_store_that_hangs_leaves_time_for_other_tries() -> None:
+    """A call to S3 that hangs takes a small part of a notice: it can be made again several times."""
+    assert 5 * STORE_READ_SECONDS <= WARNING_SECONDS
