@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from bisect import bisect_left
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from spot_agent.checkpoint_store import Place
+from spot_agent.job import Checkpoint
+from spot_agent.story import KEPT_TROUBLES, TROUBLE_CHARACTERS
+from tests.rights.policies import listed
+from tests.rights.roles import roles
+from tests.stateful.definition import Execution, states_of
+from tests.statemachine.definitions import SPOT_JOB
 from tests.template.stack import RESOURCES, WITH_JOB, of_type, resolved, rules
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 LONG = {**WITH_JOB, "NotificationEmail": "operations@example.com"}
+STATE, EVENT = 256 * 1024, 248 * 1024
+"""Bytes that a task, a state, or the variables that one state assigns may have, and with which an execution's end is told ("Step Functions
+service quotas"; "Step Functions execution status change events": above that without the input)."""
+ITEM = 400 * 1024
+"""Bytes of an item ("Quotas in Amazon DynamoDB")."""
+WIDEST = "\U0001f5a5"
+"""A character of four bytes, than which UTF-8 has none that are longer."""
+INTERRUPT, WAIT = "aws:ec2:send-spot-instance-interruptions", "aws:fis:wait"
 
 
 def _size(document: Any) -> int:
@@ -88,3 +108,116 @@ def test_dashboards() -> None:
     for board in of_type("AWS::CloudWatch::Dashboard").values():
         body = json.loads(resolved(board["DashboardBody"], LONG))
         assert sum(len(widget["properties"].get("metrics", [])) for widget in body["widgets"]) <= 500
+
+
+# What FIS does at once
+
+
+EXPERIMENTS = of_type("AWS::FIS::ExperimentTemplate")
+
+
+def _minutes(duration: str) -> int:
+    found = re.fullmatch(r"PT(\d+)M", duration)
+    assert found, duration
+    return int(found[1])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments(name: str) -> None:
+    """An experiment waits for 1 minute to 12 hours, and interrupts at most 5 instances, in 2 to 15 minutes ("AWS FIS actions reference"; "Quotas").
+
+    Whose target is more fails, and interrupts none: so it is ``COUNT(n)``, which takes as many as there are where these are fewer.
+    """
+    for action in EXPERIMENTS[name]["Actions"].values():
+        if action["ActionId"] == WAIT:
+            assert 1 <= _minutes(action["Parameters"]["duration"]) <= 12 * 60
+        if action["ActionId"] == INTERRUPT:
+            assert 2 <= _minutes(action["Parameters"]["durationBeforeInterruption"]) <= 15
+            selection = re.fullmatch(r"COUNT\((\d+)\)", EXPERIMENTS[name]["Targets"][action["Targets"]["SpotInstances"]]["SelectionMode"])
+            assert selection
+            assert 1 <= int(selection[1]) <= 5
+
+
+# What a job may be told
+
+
+@cache
+def _states() -> Mapping[str, Any]:
+    machine = of_type("AWS::StepFunctions::StateMachine")["SpotChaosStateMachine"]
+    return states_of(SPOT_JOB, resolved(machine["DefinitionSubstitutions"], LONG))
+
+
+def _started(given: Mapping[str, Any]) -> tuple[Execution, dict[str, Any]]:
+    """Start a job until its instance is there; return the execution and the arguments of its calls."""
+    calls: dict[str, Any] = {}
+
+    def call(_execution: Execution, _service: str, operation: str, arguments: Mapping[str, Any]) -> Any:
+        calls[operation] = arguments
+        launched = {"Instances": [{"InstanceIds": ["i-0123456789abcdef0"]}]}
+        return {"get_item": {"Item": calls["put_item"]["Item"]}, "create_fleet": launched}.get(operation)
+
+    return Execution("job", given, _states(), call), calls
+
+
+def _most(make: Callable[[int], Mapping[str, Any]]) -> int:
+    """Return the greatest length with which an input is taken."""
+    return bisect_left(range(STATE), True, key=lambda length: _started(make(length))[0].error == "InvalidInput") - 1  # noqa: FBT003  # what is looked for
+
+
+@cache
+def _most_of() -> dict[str, int]:
+    """Return how many characters an input may have, and its longest texts."""
+    bucket = resolved(of_type("AWS::StepFunctions::StateMachine")["SpotChaosStateMachine"]["DefinitionSubstitutions"], LONG)["CheckpointBucket"]
+    frame = len('{"other":""}')
+    return {
+        "input": frame + _most(lambda length: {"other": "x" * length}),
+        "command": _most(lambda length: {"Command": "x" * length}),
+        "environment": _most(lambda length: {"Environment": {"A": "x" * length}}) + len('{"A":""}'),
+        "checkpoint_uri": len(f"s3://{bucket}/") + _most(lambda length: {"CheckpointUri": f"s3://{bucket}/{'x' * length}"}),
+    }
+
+
+def _bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def test_inputs() -> None:
+    """The longest input, of the widest characters, is a state's, and the end of its execution is told with it: by it EndJob finds the job."""
+    widest = _most_of()["input"] * WIDEST
+    assert _bytes(widest) <= EVENT < STATE
+    assigned = [name for name in _states()["SetUp"]["Assign"] if name != "input"]
+    others = _started({})[0].variables
+    assert _bytes({name: others[name] for name in assigned}) + _bytes(widest) <= STATE
+
+
+def _attributes_of_agents() -> set[str]:
+    """Return what the instances' role may write."""
+    (written,) = [one for one in roles()["JobInstanceRole"] if "dynamodb:UpdateItem" in listed(one["Action"])]
+    return set(written["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
+
+
+def _largest_item() -> dict[str, dict[str, str]]:
+    """Return a job's item with all that the state machine and agents write, as long as each can be."""
+    most = _most_of()
+    _, calls = _started({})
+    rest = most["input"] - most["command"] - most["environment"]
+    uri = "s3://b/" + "u" * min(rest, most["checkpoint_uri"])
+    checkpoint = Checkpoint(Place.of(uri).key("j" * 80, f"1000-{'a' * 32}-000001.tar"), "0" * 64, 99.999999999999, 10**13, 1e9 / 3).to_json()
+    texts = {
+        "command": most["command"] * WIDEST,
+        "environment": most["environment"] * WIDEST,
+        "checkpoint_uri": uri,
+        "checkpoint": checkpoint,
+        "checkpoint_before": checkpoint,
+        # The API reference of SendTaskSuccess.
+        "token": "t" * 2_048,
+        "troubles": KEPT_TROUBLES * (TROUBLE_CHARACTERS + 1) * WIDEST,
+    }
+    numbers = {name: {"N": repr(-1e99 / 3)} for name in _attributes_of_agents() - texts.keys()}
+    handed = {name[1:]: value for name, value in calls["update_item"]["ExpressionAttributeValues"].items()}
+    return {**calls["put_item"]["Item"], **handed, **numbers, **{name: {"S": text} for name, text in texts.items()}}
+
+
+def test_items() -> None:
+    """The largest item of a job is read by its state machine as a task's result, which is less than a table takes."""
+    assert _bytes({"Item": _largest_item()}) <= STATE < ITEM
