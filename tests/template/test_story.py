@@ -131,18 +131,24 @@ def dashboard(name: str = "Dashboard") -> dict[str, Any]:
 
 
 def dashboard_metrics(name: str = "Dashboard") -> Iterator[tuple[str, str]]:
-    """Yield the namespace and name of each metric on a dashboard; "." and "..." stand for what stood there before."""
+    """Yield the namespace and name of each metric on a dashboard."""
+    for row, _ in dashboard_rows(name):
+        yield row[0], row[1]
+
+
+def dashboard_rows(name: str) -> Iterator[tuple[list[str], str]]:
+    """Yield each metric on a dashboard, in full, and its statistic; "." and "..." stand for what stood there before."""
     for widget in dashboard(name)["widgets"]:
         before: list[Any] = []
         for row in widget["properties"].get("metrics", []):
-            written = row[:-1] if isinstance(row[-1], dict) else row
+            written, options = (row[:-1], row[-1]) if isinstance(row[-1], dict) else (row, {})
             tail = written[1:] if written[0] == "..." else written
             full = (
                 before[: len(before) - len(tail)] + tail
                 if written[0] == "..."
                 else [before[n] if part == "." else part for n, part in enumerate(tail)]
             )
-            yield full[0], full[1]
+            yield full, options.get("stat", widget["properties"].get("stat"))
             before = full
 
 
