@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.rights.roles import WHOLE, resource_policies
+from tests.rights.policies import Request, applying, is_allowed, listed
+from tests.rights.roles import KNOWN, WHOLE, resource_policies
 from tests.template.stack import RESOURCES, of_type, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STORES = {"AWS::DynamoDB::Table", "AWS::EC2::LaunchTemplate", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue"}
 """The types that keep data and say how."""
@@ -71,16 +75,61 @@ def test_the_log_group_takes_a_key() -> None:
     assert "KmsKeyId" not in the("AWS::Logs::LogGroup")
 
 
+QUEUE, TOPIC, BUCKET = KNOWN["DeadLetters.Arn"], KNOWN["Notifications"], KNOWN["JobBucket.Arn"]
+
+
 @pytest.mark.parametrize(
-    ("policy", "kind"),
-    [("DeadLettersPolicy", "AWS::SQS::Queue"), ("NotificationsPolicy", "AWS::SNS::Topic"), ("JobBucketPolicy", "AWS::S3::Bucket")],
+    ("policy", "kind", "requests"),
+    [
+        ("DeadLettersPolicy", "AWS::SQS::Queue", {"sqs:SendMessage": QUEUE, "sqs:ReceiveMessage": QUEUE, "sqs:DeleteMessage": QUEUE}),
+        ("NotificationsPolicy", "AWS::SNS::Topic", {"sns:Publish": TOPIC}),
+        (
+            "JobBucketPolicy",
+            "AWS::S3::Bucket",
+            {"s3:ListBucket": BUCKET, "s3:GetObject": f"{BUCKET}/jobs/a/1.tar", "s3:PutObject": f"{BUCKET}/jobs/a/1.tar"},
+        ),
+    ],
 )
-def test_nobody_comes_without_tls(policy: str, kind: str) -> None:
-    """Queue, topic and bucket deny everything that comes without TLS, to everybody; there is one policy for each of the kind."""
+def test_nobody_comes_without_tls(policy: str, kind: str, requests: dict[str, str]) -> None:
+    """Queue, topic and bucket, with what is in it, deny everything that comes without TLS, to everybody; there is one policy for each of the kind."""
     (denial,) = [statement for statement in resource_policies()[policy] if statement["Effect"] == "Deny"]
     assert denial["Principal"] == "*"
     assert denial["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+    for action, resource in requests.items():
+        assert applying([_without_principal(denial)], Request(action, resource, {"aws:SecureTransport": ["false"]})), action
     assert len(of_type(kind)) == 1
+
+
+def _without_principal(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resource's statement as the evaluator takes it: whom it is about, the test has looked at."""
+    return {name: value for name, value in statement.items() if name != "Principal"}
+
+
+FOR_ANY_ACCOUNT = {
+    ("NotificationsPolicy", "events.amazonaws.com"): "EventBridge takes no condition in a topic's policy (EventBridge User Guide, "
+    '"Resource-based policies: Amazon SNS")',
+    ("NotificationKey", "events.amazonaws.com"): 'EventBridge names no source where it uses a topic\'s key (SNS Developer Guide, "Key management")',
+}
+"""The services that are let in for whomever they work, with the reason."""
+FOR_A_SERVICE = [
+    (policy, statement["Principal"]["Service"], _without_principal(statement))
+    for policy, statements in resource_policies().items()
+    for statement in statements
+    if statement["Effect"] == "Allow" and "Service" in statement["Principal"]
+]
+
+
+@pytest.mark.parametrize(("policy", "service", "statement"), FOR_A_SERVICE, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_service_comes_for_this_account_alone(policy: str, service: str, statement: dict[str, Any]) -> None:
+    """Whoever lets a service in asks for whom it works, since it works for everybody ("The confused deputy problem", IAM User Guide)."""
+    stranger = {"aws:SourceAccount": ["999999999999"], "aws:SourceArn": ["arn:aws:events:us-east-1:999999999999:rule/theirs"]}
+    requests = [
+        Request(action, resource, context)
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+        for context in (stranger, {})
+    ]
+    assert {is_allowed([statement], request) for request in requests} == {(policy, service) in FOR_ANY_ACCOUNT}
 
 
 def test_nothing_is_public() -> None:

@@ -12,9 +12,9 @@ from botocore import xform_name
 from tests.examples import event
 from tests.fakes.aws import AwsOverHttp
 from tests.lambdas import forget_parts, invoke, start_cold
-from tests.rights.policies import actions, listed
+from tests.rights.policies import Request, actions, applying, listed
 from tests.rights.recorded import by_functions
-from tests.rights.roles import DOCUMENT, JOBS_TABLE, KNOWN, MACHINE, NOTICES_TABLE, arn, roles
+from tests.rights.roles import DOCUMENT, JOBS_TABLE, KNOWN, LAUNCH_TEMPLATE, MACHINE, NOTICES_TABLE, STACK, arn, role_arn, roles
 from tests.template.stack import FUNCTIONS, ROOT, of_type, resolved
 
 if TYPE_CHECKING:
@@ -32,6 +32,40 @@ NO_OPERATION = {
 """Actions that are IAM's alone: no operation of the API has their name."""
 NO_MODEL = {"ec2messages", "ssmmessages"}
 """What only the SSM agent speaks."""
+OWN = {
+    *KNOWN.values(),
+    DOCUMENT,
+    arn("ec2", f"launch-template/{LAUNCH_TEMPLATE}"),
+    arn("lambda", f"layer:{STACK}-AgentLayer"),
+    MACHINE.replace(":stateMachine:", ":execution:"),
+    *(role_arn(name) for name in roles()),
+}
+"""The stack's own resources; what goes on after a slash or a colon is a part of one."""
+KNOWS_NO_RESOURCE = {
+    "ec2:DescribeInstances", "ssm:DescribeInstanceInformation", "ssm:GetCommandInvocation", "cloudwatch:PutMetricData",
+}  # fmt: skip
+"""What cannot be allowed on less than everything: the Service Authorization Reference names no type of resource."""
+INSTANCES = "instance/*"
+LAUNCHED = {"image/*", INSTANCES, "network-interface/*", "security-group/*", "subnet/*", "volume/*"}
+OF_OTHERS = {
+    "ssm:SendCommand": ({INSTANCES}, "ssm:resourceTag/spot-responder:checkpoint"),
+    "ec2:CreateFleet": (LAUNCHED, "ec2:LaunchTemplate"),
+    "ec2:RunInstances": (LAUNCHED, "ec2:LaunchTemplate"),
+    "ec2:CreateTags": ({INSTANCES}, "ec2:CreateAction"),
+    "ec2:TerminateInstances": ({INSTANCES}, "aws:ResourceTag/"),
+    "ec2:SendSpotInstanceInterruptions": ({INSTANCES}, "aws:ResourceTag/"),
+}
+"""What is allowed on resources that the stack does not have when it is deployed, and the condition key that makes them its own."""
+UNCONDITIONAL = {
+    ("ec2:CreateFleet", arn("ec2", "fleet/*")): "a fleet bears no template's name; what it launches does",
+    ("ssm:UpdateInstanceInformation", arn("ec2", INSTANCES)): "an instance's id is not known before it runs; it signs for its own",
+    **dict.fromkeys(
+        ((f"events:{operation}", arn("events", "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"))
+         for operation in ("DescribeRule", "PutRule", "PutTargets")),
+        "Step Functions' own rule, one in an account, by which it hears that an execution ended",
+    ),
+}  # fmt: skip
+"""And what without one, with the reason."""
 
 
 def test_the_functions_went_all_their_ways() -> None:
@@ -97,6 +131,35 @@ def test_the_tables_and_the_log_are_our_own(name: str) -> None:
         services = {action.split(":")[0] for action in listed(statement["Action"])}
         for service in services & own.keys():
             assert set(listed(statement["Resource"])) <= own[service]
+
+
+def _is_own(resource: str) -> bool:
+    return resource in OWN or resource.startswith(tuple(f"{own}{mark}" for own in OWN for mark in "/:"))
+
+
+def _is_ours_by_condition(action: str, resource: str, condition: dict[str, dict[str, object]]) -> bool:
+    kinds, key = OF_OTHERS.get(action, (set(), ""))
+    keys = [name for operator in condition.values() for name in operator]
+    return resource.split(":", 5)[-1] in kinds and any(name.startswith(key) for name in keys)
+
+
+@pytest.mark.parametrize("role", roles())
+def test_a_role_reaches_only_what_is_the_stacks(role: str) -> None:
+    """Each right of each role is on the stack's own resources, or on those that a condition makes so; of the rest, a reason is known."""
+    for statement in roles()[role]:
+        for action in listed(statement["Action"]):
+            for resource in listed(statement["Resource"]):
+                if resource == "*":
+                    assert action in KNOWS_NO_RESOURCE or action.split(":")[0] in NO_MODEL, action
+                elif not _is_own(resource) and (action, resource) not in UNCONDITIONAL:
+                    assert _is_ours_by_condition(action, resource, statement.get("Condition", {})), (action, resource)
+
+
+def test_no_exception_is_left_over() -> None:
+    """Every right that has an excuse is one that some role has."""
+    given = [statement for statements in roles().values() for statement in statements]
+    assert KNOWS_NO_RESOURCE | OF_OTHERS.keys() <= actions(given)
+    assert [one for one in UNCONDITIONAL if not applying(given, Request(*one))] == []
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

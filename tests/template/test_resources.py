@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.template.stack import FUNCTIONS, PARAMETERS, RESOURCES, TEMPLATE, TRANSLATED, WRITTEN, of_type, resolved, rules
+from spot_responder.adapters.jobs import BY_INSTANCE, StepFunctionsJobs
+from spot_responder.domain.events import InstanceEnded
+from tests.examples import ACCOUNT, NOW, REGION, instance_id
+from tests.template.stack import FUNCTIONS, PARAMETERS, RESOURCES, TEMPLATE, TRANSLATED, WITH_JOB, WRITTEN, of_type, resolved, rules
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+DAY = 86_400
 
 
 def test_one_key_for_an_account_and_region() -> None:
@@ -39,6 +49,64 @@ def test_all_functions_tell_one_story() -> None:
             "ApplicationLogLevel": "INFO",
             "SystemLogLevel": "WARN",
         }
+
+
+class _Read(dict[str, Any]):
+    """An item that notes which of its attributes were looked at."""
+
+    def __init__(self, names: set[str], **attributes: Any) -> None:
+        super().__init__(attributes)
+        self._names = names
+
+    def __getitem__(self, name: str) -> Any:
+        self._names.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self._names.add(str(name))
+        return super().__contains__(name)
+
+
+class _Answering:
+    """A client for DynamoDB and Step Functions whose one answer has this item."""
+
+    def __init__(self, item: _Read) -> None:
+        self._item = item
+        self.asked: dict[str, Any] = {}
+
+    def query(self, **parameters: Any) -> dict[str, Any]:
+        self.asked = parameters
+        return {"Items": [self._item]}
+
+    def send_task_success(self, **_parameters: Any) -> None:
+        pass
+
+
+def test_the_index_has_what_is_read_from_it() -> None:
+    """An item of the index has each attribute that the function reads of one, and none besides."""
+    names: set[str] = set()
+    number = {"N": "1"}
+    item = _Read(names, job_id={"S": "j"}, instance_id={"S": instance_id()}, attempt=number, job_status={"S": "running"}, token={"S": "t"})
+    client = _Answering(item)
+    jobs = StepFunctionsJobs(cast("DynamoDBClient", client), cast("SFNClient", client), "jobs")
+    assert jobs.lost(InstanceEnded(instance_id(), "terminated", ACCOUNT, REGION, NOW)) is not None
+    table = of_type("AWS::DynamoDB::Table")["JobsTable"]
+    (index,) = table["GlobalSecondaryIndexes"]
+    keys = {key["AttributeName"] for key in (*table["KeySchema"], *index["KeySchema"])}
+    assert names == keys | set(index["Projection"]["NonKeyAttributes"])
+    assert client.asked["IndexName"] == index["IndexName"] == BY_INSTANCE
+
+
+def test_everything_is_kept_as_long_as_the_parameter_says() -> None:
+    """Lines, notices, the archive that a replay reads, and records of jobs go by one parameter, as the operating guide promises."""
+    given = {**WITH_JOB, "RetentionDays": 7}
+    (archive,) = of_type("AWS::Events::Archive").values()
+    (group,) = of_type("AWS::Logs::LogGroup").values()
+    variables = [function["Environment"]["Variables"] for function in of_type("AWS::Lambda::Function").values()]
+    machines = [machine["DefinitionSubstitutions"] for machine in of_type("AWS::StepFunctions::StateMachine").values()]
+    kept = [archive["RetentionDays"], group["RetentionInDays"]]
+    kept += [one["RETENTION_DAYS"] for one in variables] + [one["RetentionDays"] for one in machines]
+    assert [resolved(days, given) for days in kept] == [7] * len(kept)
 
 
 def test_the_log_group_forgets_in_time() -> None:
@@ -103,16 +171,26 @@ def test_a_batch_that_fails_is_not_lost() -> None:
     assert resolved(mapping["DestinationConfig"]) == {"OnFailure": {"Destination": "DeadLetters.Arn"}}
 
 
-def test_undelivered_events_are_not_lost() -> None:
-    """Every rule that invokes a function tries again for as long as EventBridge may, within its limits, and ends in the dead letters."""
-    functions = {f"{name}.Arn" for name in FUNCTIONS}
-    targets = [target for rule in rules().values() for target in rule["Targets"] if target["Arn"] in functions]
-    assert len(targets) == 4
-    for target in targets:
-        assert target["DeadLetterConfig"] == {"Arn": "DeadLetters.Arn"}
-        assert 60 <= target["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 86_400
-        assert 0 < target["RetryPolicy"]["MaximumRetryAttempts"] <= 185
-    assert all(len(rule["Targets"]) <= 5 for rule in rules().values())
+def test_a_batch_outlives_the_one_ahead() -> None:
+    """A batch may wait until the one ahead has had all its tries, and has all its own then; a stream keeps it for a day at most."""
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    tries = (1 + mapping["MaximumRetryAttempts"]) * of_type("AWS::Lambda::Function")[resolved(mapping["FunctionName"])]["Timeout"]
+    assert 2 * tries <= mapping["MaximumRecordAgeInSeconds"] <= DAY
+
+
+TARGETS = [pytest.param(target, id=f"{name}-{target['Id']}") for name, rule in rules().items() for target in rule["Targets"]]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_undelivered_events_are_not_lost(target: dict[str, Any]) -> None:
+    """EventBridge sits out with each event what Lambda sits out with one, and puts it into the dead letters then, whatever its target is.
+
+    Tries may be at least as dense as EventBridge's own, 185 in 24 hours ("How EventBridge retries delivering events"): else these run out first.
+    """
+    assert target["DeadLetterConfig"] == {"Arn": "DeadLetters.Arn"}
+    age, tries = target["RetryPolicy"]["MaximumEventAgeInSeconds"], target["RetryPolicy"]["MaximumRetryAttempts"]
+    assert max(config["MaximumEventAgeInSeconds"] for config in of_type("AWS::Lambda::EventInvokeConfig").values()) <= age <= DAY
+    assert 185 * age / DAY <= tries <= 185
 
 
 def test_the_dead_letters_take_what_every_rule_sends() -> None:
