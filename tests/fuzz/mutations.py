@@ -6,15 +6,18 @@ Everything is drawn from one seed, so that the number of an event is all it take
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from random import Random
 
 type Place = tuple[Any, Any]
 """A container and the key or index of a part of it."""
+type Path = tuple[str | int, ...]
+"""The keys and indexes that lead to a part of a value."""
 
 MOST_MUTATIONS = 4
 WHOLE_SHARE = 0.03
@@ -77,6 +80,36 @@ WORDS = (
     "<script>alert(1)</script>",
 )
 NUMBERS = (0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 10**4000, 0.1, -0.0, 5e-324, 1e308, float("inf"), float("-inf"), float("nan"))
+
+LARGE = ("A" * LONG[-1], "\U0001f4a5" * 3000, "\x1b[" * 3000, ["i-"] * 3000, {"S": "0" * LONG[-1]})
+VALUES: tuple[Any, ...] = (*WORDS, *NUMBERS, *LARGE, None, True, [], {}, [[]], {"S": {}}, {"L": [{"M": {}}]})
+"""All that is put into each field once."""
+
+FRAGMENTS = (
+    "{0.__class__}",
+    "{x!r:>9}",
+    "{{x}}",
+    "%(x)s",
+    "%s",
+    "%n",
+    "%41",
+    "$x",
+    "${env:PATH}",
+    "${jndi:ldap://x/a}",
+    "{{ssm:secret}}",
+    "{% $states.input %}",
+    "$(id)",
+    "`id`",
+    "' OR '1'='1",
+    '"; x="',
+    r"\x41",
+    r"\u0041\n",
+    "&lt;&amp;",
+    "<!--x-->",
+    "~/*?[a-z]",
+    "@./x",
+)
+"""What format strings, shells, JSONata, PartiQL, Systems Manager, logging libraries, XML or JSON would make something else of."""
 
 
 @dataclass(slots=True)
@@ -193,3 +226,27 @@ def places(root: Any) -> list[Place]:
         found += [(part, key) for key in keys]
         waiting += [part[key] for key in keys if isinstance(part[key], dict | list)]
     return found
+
+
+def kinds_of_field(root: Any) -> dict[Path, Path]:
+    """Return a path for each kind of field: the first of those that differ in their indexes alone."""
+    found: dict[Path, Path] = {}
+    for path in _paths(root, ()):
+        found.setdefault(tuple("*" if isinstance(key, int) else key for key in path), path)
+    return found
+
+
+def _paths(part: Any, path: Path) -> Iterator[Path]:
+    keys: Sequence[str | int] = list(part) if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from _paths(part[key], (*path, key))
+
+
+def with_value(root: Any, path: Path, value: Any) -> Any:
+    """Return a copy of a value that has another part at a path."""
+    copy = part = deepcopy(root)
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    return copy

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -21,22 +22,24 @@ from spot_responder.adapters.system_clock import SystemClock
 from spot_responder.domain.errors import InvalidInput
 from spot_responder.domain.events import parse
 from spot_responder.domain.lines import Happened
-from spot_responder.domain.notices import Action, Notice, NoticeKind
+from spot_responder.domain.notices import Action, Notice, NoticeKind, timestamp
 from tests.examples import ACCOUNT, REGION, instance_id
-from tests.fakes.aws import AwsOverHttp
-from tests.fuzz.account import Account
-from tests.fuzz.mutations import Mutations
+from tests.fakes.aws import AwsOverHttp, ec2_error, json_error
+from tests.fuzz.account import MALFORMED, Account
+from tests.fuzz.mutations import FRAGMENTS, LONG, VALUES, Mutations, kinds_of_field, with_value
 from tests.fuzz.watch import WATCH
 from tests.lambdas import FUNCTIONS, Context, invoke, start_cold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 EVENTS = Path(__file__).parents[2] / "events"
 SAMPLES = [path.read_text() for path in sorted(EVENTS.glob("*.json")) if path.stem != "sandbox-env"]
 NOW = datetime(2026, 11, 22, 10, 1, 30, tzinfo=UTC)
 """When the samples' warnings leave half a minute, and their instances' ends are not yet a thing of the future."""
 LINE_BYTES = 8 * 1024
+LATEST = timestamp(NOW + timedelta(minutes=1))
+"""Nothing that is later can have happened, however clocks differ."""
 SHARE, ALL = 1_500, 100_000
 SHARE_OF_RECORDS, ALL_RECORDS = 150, 10_000
 
@@ -62,13 +65,14 @@ class Lambda:
 
 
 def checked(line: str) -> dict[str, Any]:
-    """Return a line of the log, which is one short line of JSON, printable and complete."""
+    """Return a line of the log, which is one short line of JSON, printable and complete, and of nothing that is still to come."""
     assert len(line.encode()) <= LINE_BYTES, f"a line of {len(line.encode())} bytes: {line[:500]}"
     assert line.isascii(), line[:500]
     assert line.isprintable(), line[:500]
     told: dict[str, Any] = json.loads(line, parse_constant=_no_number)
     assert list(told) == list(FIELDS)
     assert told["event"] in set(Happened)
+    assert (told["event_time"] or "") <= LATEST
     return told
 
 
@@ -160,6 +164,109 @@ def test_no_event_upsets_a_function(functions: Lambda, tmp_path: Path) -> None:
 def test_no_event_of_very_many_upsets_a_function(functions: Lambda, tmp_path: Path) -> None:
     """The same for a hundred thousand."""
     fuzz(functions, ALL, tmp_path / "canary")
+
+
+UNREAD = ("account_region", "notice_id", "deadline")
+"""What follows from the rest of a notice's item, and is worked out from it."""
+
+
+def in_each_field(functions: Lambda, values: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a function and an event of its own in which one field has one of these values: each value in each kind of field."""
+    seen = set()
+    for function, event in own_events(functions):
+        fields = kinds_of_field(event)
+        for path in [path for kind, path in fields.items() if (function, kind) not in seen]:
+            yield from ((function, with_value(event, path, value)) for value in values)
+        seen |= {(function, kind) for kind in fields}
+
+
+def own_events(functions: Lambda) -> Iterator[tuple[str, Any]]:
+    """Yield the samples, each with the function that it is for, and a record of the stream, alone and with no more than is read of it.
+
+    What is not read changes nothing, and answering takes longest: that is left to chance.
+    """
+    for event in map(json.loads, SAMPLES):
+        # A function makes no call for an event that is not for it.
+        yield from ((function, event) for function in FUNCTIONS if "Records" not in event and functions.invoke(function, event)[2])
+    change = record(warning(3), 101)["dynamodb"]
+    image = {name: value for name, value in change["NewImage"].items() if name not in UNREAD}
+    yield "respond_to_notices", {"Records": [{"dynamodb": change | {"NewImage": image}}]}
+
+
+def test_no_value_of_a_field_upsets_a_function(functions: Lambda, tmp_path: Path) -> None:
+    """Each strange or large value in each field that a function's events have: the same."""
+    most = most_calls(functions)
+    for function, event in in_each_field(functions, [_dangerous(value, tmp_path) for value in VALUES]):
+        trouble = unfit(functions, function, event, most[function])
+        assert not trouble, f"{function}: {trouble}\n{json.dumps(event)[:2000]}"
+    assert not (tmp_path / "canary").exists()
+
+
+def _dangerous(value: Any, folder: Path) -> Any:
+    return value.replace("{canary}", str(folder / "canary")) if isinstance(value, str) else value
+
+
+OPENING, CLOSING = "qv7", "7vq"
+INTERPRETED = ("Expression", "Statement", "Name")
+"""How the names of parameters end in which DynamoDB and Systems Manager read more than a text."""
+
+
+def test_nothing_is_expanded(functions: Lambda) -> None:
+    """What some language would make something else of stands letter by letter in lines and calls, or not at all: from events, tags and output."""
+    heard: Counter[str] = Counter()
+    for fragment in FRAGMENTS:
+        marked = f"{OPENING}{fragment}{CLOSING}"
+        functions.account.hostile = lambda marked=marked: marked  # type: ignore[misc]
+        for function, event in in_each_field(functions, [marked]):
+            _, lines, _ = functions.invoke(function, event)
+            for told in (*lines, *(call.parameters for call in functions.aws.calls)):
+                for name, text in texts("", told):
+                    assert_whole(name, text, marked)
+                    heard[fragment] += OPENING in text
+    assert WATCH.seen == []
+    assert all(heard[fragment] for fragment in FRAGMENTS)
+
+
+def texts(name: str, part: Any) -> Iterator[tuple[str, str]]:
+    """Yield all texts in a value, with the name of the member in which each stands."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield from texts(key, value)
+            yield name, key
+    elif isinstance(part, list):
+        for value in part:
+            yield from texts(name, value)
+    elif isinstance(part, str):
+        yield name, part
+
+
+def assert_whole(name: str, text: str, marked: str) -> None:
+    """A text has the marked one whole, but for the backslashes of a literal, and in no place where it would be read."""
+    found = text.replace("\\", "")
+    assert found.count(OPENING) == found.count(marked.replace("\\", "")), f"{name}: {text}"
+    assert OPENING not in text or not name.endswith(INTERPRETED), f"{name}: {text}"
+
+
+TOLD = {
+    "ec2:DescribeInstances": ("respond_to_notices", "new_notices"),
+    "ssm:SendCommand": ("respond_to_notices", "new_notices"),
+    "sfn:SendTaskSuccess": ("respond_to_notices", "new_notices"),
+    "dynamodb:BatchExecuteStatement": ("respond_to_notices", "new_notices"),
+    "ssm:GetCommandInvocation": ("record_checkpoint", "checkpoint_failed"),
+}
+"""The calls whose refusal a line tells in AWS's words, with function and sample; where another is refused the function fails, as it has to."""
+
+
+@pytest.mark.parametrize("operation", TOLD)
+def test_what_aws_says_is_cut(functions: Lambda, operation: str) -> None:
+    """AWS's words on a refusal are told letter by letter; however long they are, the line that tells them is short."""
+    function, sample = TOLD[operation]
+    event = json.loads((EVENTS / f"{sample}.json").read_text())
+    for said in ("A" * LONG[-1], "\U0001f4a5" * LONG[2], *FRAGMENTS):
+        functions.aws.once(operation, ec2_error(MALFORMED, escape(said)) if operation.startswith("ec2:") else json_error(MALFORMED, said))
+        _, lines, _ = functions.invoke(function, event)
+        reasons = [line["reason"] or "" for line in lines]
+        assert any(said in reason or (said[:200] in reason and reason.endswith("...")) for reason in reasons), said[:20]
 
 
 def warning(number: int) -> Notice:
