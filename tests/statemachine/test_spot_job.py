@@ -65,6 +65,7 @@ def test_a_record_outlives_its_job(stage: Stage) -> None:
     assert execution.item()["expires_at"] == pytest.approx(time.time() + DAY, abs=60)
 
 
+PLACE = "CheckpointUri: expected s3://bucket or a prefix in it, at most 800 characters"
 INVALID: dict[str, tuple[object, list[str]]] = {
     "no object": ([1], ["input: expected a JSON object"]),
     "a text": ("6", ["input: expected a JSON object"]),
@@ -77,8 +78,9 @@ INVALID: dict[str, tuple[object, list[str]]] = {
     "Timeout": ({"Timeout": 1e9}, ["Timeout: expected minutes, a number above 0"]),
     "Command": ({"Command": ""}, ["Command: expected a shell command of at most 8192 characters, none of them NUL"]),
     "Command, too long": ({"Command": "x" * 8193}, ["Command: expected a shell command of at most 8192 characters, none of them NUL"]),
-    "CheckpointUri": ({"CheckpointUri": "s3://another/x"}, ["CheckpointUri: expected s3://bucket or a prefix in it"]),
-    "CheckpointUri, climbing": ({"CheckpointUri": "s3://bucket//x y"}, ["CheckpointUri: expected s3://bucket or a prefix in it"]),
+    "CheckpointUri": ({"CheckpointUri": "s3://another/x"}, [PLACE]),
+    "CheckpointUri, climbing": ({"CheckpointUri": "s3://bucket//x y"}, [PLACE]),
+    "CheckpointUri, too long": ({"CheckpointUri": f"s3://bucket/{'x' * 800}"}, [PLACE]),
     "Environment": ({"Environment": ["A=1"]}, ["Environment: expected an object of names and texts without NUL"]),
     "Environment, a name": ({"Environment": {"A-B": "1"}}, ["Environment: expected an object of names and texts without NUL"]),
     "Environment, a number": ({"Environment": {"A": 1}}, ["Environment: expected an object of names and texts without NUL"]),

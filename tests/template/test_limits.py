@@ -30,6 +30,8 @@ ITEM = 400 * 1024
 """Bytes of an item ("Quotas in Amazon DynamoDB")."""
 WIDEST = "\U0001f5a5"
 """A character of four bytes, than which UTF-8 has none that are longer."""
+KEY = 1_024
+"""Bytes of an object's key ("Naming Amazon S3 objects")."""
 INTERRUPT, WAIT = "aws:ec2:send-spot-instance-interruptions", "aws:fis:wait"
 
 
@@ -142,13 +144,13 @@ def test_experiments(name: str) -> None:
 
 
 @cache
-def _states() -> Mapping[str, Any]:
+def _states(**changed: object) -> Mapping[str, Any]:
     machine = of_type("AWS::StepFunctions::StateMachine")["SpotChaosStateMachine"]
-    return states_of(SPOT_JOB, resolved(machine["DefinitionSubstitutions"], LONG))
+    return states_of(SPOT_JOB, resolved(machine["DefinitionSubstitutions"], LONG) | changed)
 
 
-def _started(given: Mapping[str, Any]) -> tuple[Execution, dict[str, Any]]:
-    """Start a job until its instance is there; return the execution and the arguments of its calls."""
+def _started(given: Mapping[str, Any], **changed: object) -> tuple[Execution, dict[str, Any]]:
+    """Start a job until its instance is there, with these of the template's values changed; return the execution and its calls' arguments."""
     calls: dict[str, Any] = {}
 
     def call(_execution: Execution, _service: str, operation: str, arguments: Mapping[str, Any]) -> Any:
@@ -156,7 +158,7 @@ def _started(given: Mapping[str, Any]) -> tuple[Execution, dict[str, Any]]:
         launched = {"Instances": [{"InstanceIds": ["i-0123456789abcdef0"]}]}
         return {"get_item": {"Item": calls["put_item"]["Item"]}, "create_fleet": launched}.get(operation)
 
-    return Execution("job", given, _states(), call), calls
+    return Execution("n" * 80, given, _states(**changed), call), calls
 
 
 def _most(make: Callable[[int], Mapping[str, Any]]) -> int:
@@ -196,13 +198,17 @@ def _attributes_of_agents() -> set[str]:
     return set(written["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
 
 
+def _key(uri: str) -> str:
+    """Return the longest key of a checkpoint below a place."""
+    return Place.of(uri).key("j" * 80, f"1000000-{'a' * 36}-000000.tar")
+
+
 def _largest_item() -> dict[str, dict[str, str]]:
     """Return a job's item with all that the state machine and agents write, as long as each can be."""
     most = _most_of()
     _, calls = _started({})
-    rest = most["input"] - most["command"] - most["environment"]
-    uri = "s3://b/" + "u" * min(rest, most["checkpoint_uri"])
-    checkpoint = Checkpoint(Place.of(uri).key("j" * 80, f"1000-{'a' * 32}-000001.tar"), "0" * 64, 99.999999999999, 10**13, 1e9 / 3).to_json()
+    uri = "s3://b/".ljust(most["checkpoint_uri"], "u")
+    checkpoint = Checkpoint(_key(uri), "0" * 64, 99.999999999999, 10**13, 1e9 / 3).to_json()
     texts = {
         "command": most["command"] * WIDEST,
         "environment": most["environment"] * WIDEST,
@@ -221,3 +227,17 @@ def _largest_item() -> dict[str, dict[str, str]]:
 def test_items() -> None:
     """The largest item of a job is read by its state machine as a task's result, which is less than a table takes."""
     assert _bytes({"Item": _largest_item()}) <= STATE < ITEM
+
+
+def test_keys() -> None:
+    """Below the longest place, in the bucket with the shortest name, a checkpoint's key is none that S3 refuses."""
+    assert len(_key("s3://buk/".ljust(_most_of()["checkpoint_uri"], "u"))) <= KEY
+
+
+def test_what_was_taken_goes_on() -> None:
+    """The longest input is taken by the execution that goes on where another had no events left, too, and is told at its end as well."""
+    longest = {"other": "x" * (_most_of()["input"] - len('{"other":""}'))}
+    _, calls = _started(longest, RoundsPerExecution=0)
+    given = calls["start_execution"]["Input"]
+    assert _started(given)[0].error != "InvalidInput"
+    assert _bytes(given) + 3 * len(longest["other"]) <= EVENT
