@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
+from io import BytesIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from botocore import xform_name
+from botocore.awsrequest import AWSResponse
 from botocore.session import get_session
 
-from spot_agent.checkpoint_store import Place, S3CheckpointStore
+from spot_agent.checkpoint_store import SINGLE_PUT_BYTES, Place, S3CheckpointStore
+from spot_agent.errors import Refused
 from spot_agent.job import Checkpoint
 from spot_agent.jobs_table import DynamoJobsTable
 from spot_agent.knowledge import Me
@@ -31,6 +39,7 @@ from tests.rights.authorization import Call, World
 from tests.rights.roles import BUCKET, LAUNCH_TEMPLATE, MACHINE, STACK, WHOLE, role_arn
 from tests.statemachine.definitions import definition, states
 from tests.template.stack import FUNCTIONS, snake
+from tests.unit.agent.test_user_data import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -195,19 +204,80 @@ def by_agent(folder: Path) -> list[Call]:
     StepFunctionsTasks(tasks).succeed("token", {"result": "finished"})
     cloudwatch = Client("cloudwatch", {})
     CloudWatchMeasures(lambda: cloudwatch).sample(1.0, 1.0, 1.0)
-    layers = [Call("JobInstanceRole", "lambda", "GetLayerVersionByArn", {"Arn": LAYER})]
-    return [*dynamodb.calls, *tasks.calls, *cloudwatch.calls, *_of_store(folder), *layers]
+    return [*dynamodb.calls, *tasks.calls, *cloudwatch.calls, *_of_store(folder), *_of_user_data()]
+
+
+class _Fetched(BaseException):
+    """The user data got the address of the agent's archive."""
+
+
+def _of_user_data() -> list[Call]:
+    """Run the part of the user data that fetches the agent, until it has been told where it is."""
+    clients: list[Client] = []
+
+    def create_client(service: str, **_: object) -> Client:
+        clients.append(Client(service, {"GetLayerVersionByArn": {"Content": {"Location": "https://aws.example"}}}))
+        return clients[-1]
+
+    program = written().partition("<<'END'\n")[2].partition("\nEND")[0].replace("${AgentLayer}", LAYER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.get_session", lambda: SimpleNamespace(create_client=create_client))
+        patch.setattr("urllib.request.urlopen", Mock(side_effect=_Fetched))
+        patch.setattr("time.sleep", Mock())
+        for name in ("SPOT_RESPONDER_HOME", "SPOT_RESPONDER_CONFIG_DIR"):
+            patch.setenv(name, "nowhere")
+        with pytest.raises(_Fetched):
+            exec(compile(program, "user data", "exec"), {})  # noqa: S102  # it is ours
+    return [call for client in clients for call in client.calls]
+
+
+class _Body(BytesIO):
+    """The body of an answer, as botocore reads it: at once or bit by bit."""
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield all of it."""
+        yield self.read()
+
+
+@dataclass
+class Bucket:
+    """S3 behind a client of botocore's, for what s3transfer needs is no mere method; ``failing`` operations are refused."""
+
+    failing: str = ""
+    calls: list[Call] = field(default_factory=list)
+
+    def client(self) -> Any:
+        """Return a client that talks to this bucket."""
+        session = get_session()
+        session.set_credentials("test", "test")
+        client = session.create_client("s3", region_name=REGION)
+        client.meta.events.register("before-parameter-build.s3", self._called)
+        client.meta.events.register("before-send.s3", self._answer)  # type: ignore[arg-type]  # the stubs know only handlers that return nothing
+        return client
+
+    def _called(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        self.calls.append(Call("JobInstanceRole", "s3", model.name, dict(params)))
+
+    def _answer(self, request: Any, event_name: str, **_: object) -> AWSResponse:
+        operation = event_name.rpartition(".")[2]
+        if operation == self.failing:
+            return AWSResponse(request.url, 400, {}, _Body(b"<Error><Code>AccessDenied</Code></Error>"))  # type: ignore[arg-type]  # as above
+        said = {"CreateMultipartUpload": b"<R><UploadId>1</UploadId></R>", "CompleteMultipartUpload": b"<R><ETag>1</ETag></R>"}
+        return AWSResponse(request.url, 200, {"ETag": "1"}, _Body(said.get(operation, b"")))  # type: ignore[arg-type]
 
 
 def _of_store(folder: Path) -> list[Call]:
-    s3 = Client("s3", {})
-    store, place = S3CheckpointStore(s3), Place(BUCKET, "jobs")
-    archive = folder / "archive"
-    archive.write_bytes(b"x")
-    store.put(archive, place, "job/1")
-    store.delete(place, "job/1")
-    s3.get_object(Bucket=BUCKET, Key="jobs/job/1")
-    # An archive too large for one PutObject: what s3transfer makes of it.
-    for operation in ("create_multipart_upload", "upload_part", "complete_multipart_upload", "abort_multipart_upload"):
-        getattr(s3, operation)(Bucket=BUCKET, Key="jobs/job/2")
-    return s3.calls
+    """Return what becomes of checkpoints: one that is put, fetched and deleted, and a large one that is put, and another that breaks."""
+    place, small, large = Place(BUCKET, "jobs"), folder / "small", folder / "large"
+    small.touch()
+    with large.open("wb") as file:
+        file.truncate(SINGLE_PUT_BYTES + 1)
+    sound, broken = Bucket(), Bucket(failing="UploadPart")
+    store = S3CheckpointStore(sound.client())
+    store.put(small, place, "jobs/1")
+    store.fetch(Checkpoint("jobs/1", sha256().hexdigest(), 0.0, 0, 1.0), place, folder / "fetched", lambda: False)
+    store.delete(place, "jobs/1")
+    store.put(large, place, "jobs/2")
+    with suppress(Refused):
+        S3CheckpointStore(broken.client()).put(large, place, "jobs/3")
+    return [*sound.calls, *broken.calls]
