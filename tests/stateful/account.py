@@ -56,6 +56,8 @@ class Trouble:
     throttled: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     stop_after: int | None = None
+    met: Callable[[], None] = lambda: None
+    """Hears of each call that goes wrong."""
 
     def meet(self, service: str, who: str) -> None:
         """Let a call go wrong before it is carried out."""
@@ -66,12 +68,14 @@ class Trouble:
                 raise Stopped
         if self.throttled[service] > 0:
             self.throttled[service] -= 1
+            self.met()
             raise refusal(THROTTLED[service], "Rate exceeded")
 
     def lose(self, service: str) -> None:
         """Let a call go wrong after it was carried out."""
         if self.lost[service] > 0:
             self.lost[service] -= 1
+            self.met()
             raise ConnectionClosedError(endpoint_url=f"https://{service}.us-east-1.amazonaws.com")
 
 
@@ -116,10 +120,16 @@ class Pages:
 
 @dataclass
 class Tables:
-    """DynamoDB. Whoever watches hears of every change."""
+    """DynamoDB. Whoever watches hears of every change.
 
+    What is read eventually consistent, as a global index always is, knows nothing of the last ``lag`` seconds.
+    """
+
+    clock: Callable[[], float]
+    lag: float = 0.0
     watchers: list[Watcher] = field(default_factory=list)
     items: dict[str, dict[Key, Item]] = field(default_factory=lambda: {name: {} for name in KEYS})
+    versions: dict[str, dict[Key, list[tuple[float, Item]]]] = field(default_factory=lambda: {name: {} for name in KEYS})
 
     def operations(self) -> Mapping[str, Callable[..., Any]]:
         """Return what a client does."""
@@ -137,9 +147,9 @@ class Tables:
         self._write(who, TableName, Item, ConditionExpression, lambda _: Item, more)
         return {}
 
-    def get_item(self, _who: str, *, TableName: str, Key: Item, **_: Any) -> Any:  # noqa: N803  # AWS's names
+    def get_item(self, _who: str, *, TableName: str, Key: Item, ConsistentRead: bool = False, **_: Any) -> Any:  # noqa: N803  # AWS's names
         """Get an item."""
-        item = self.items[TableName].get(_key(TableName, Key))
+        item = self._seen(TableName, is_consistent=ConsistentRead).get(_key(TableName, Key))
         return {"Item": item} if item else {}
 
     def update_item(
@@ -160,21 +170,31 @@ class Tables:
         """Return the items of a key, in its order."""
         holds = expressions.condition(KeyConditionExpression)
         values = more["ExpressionAttributeValues"]
-        return {"Items": [item for _, item in sorted(self.items[TableName].items()) if holds((item, {}, values))]}
+        seen = self._seen(TableName, is_consistent=more.get("ConsistentRead", False))
+        return {"Items": [item for _, item in sorted(seen.items()) if holds((item, {}, values))]}
 
     def batch_get_item(self, _who: str, *, RequestItems: Mapping[str, Any]) -> Any:  # noqa: N803  # AWS's names
         """Return the items that exist."""
-        found = {table: [self.items[table].get(_key(table, key)) for key in wanted["Keys"]] for table, wanted in RequestItems.items()}
+        found = {}
+        for table, wanted in RequestItems.items():
+            seen = self._seen(table, is_consistent=wanted.get("ConsistentRead", False))
+            found[table] = [seen.get(_key(table, key)) for key in wanted["Keys"]]
         return {"Responses": {table: [item for item in items if item] for table, items in found.items()}, "UnprocessedKeys": {}}
 
     def batch_execute_statement(self, who: str, *, Statements: list[Mapping[str, Any]]) -> Any:  # noqa: N803  # AWS's names
         """Carry out PartiQL's updates, each for itself."""
         return {"Responses": [self._execute(who, **statement) for statement in Statements]}
 
+    def _seen(self, table: str, *, is_consistent: bool) -> Mapping[Key, Item]:
+        """Return a table as a read finds it."""
+        if is_consistent or not self.lag:
+            return self.items[table]
+        known_at = self.clock() - self.lag
+        old = {key: [item for at, item in versions if at <= known_at] for key, versions in self.versions[table].items()}
+        return {key: items[-1] for key, items in old.items() if items}
+
     def _execute(self, who: str, *, Statement: str, Parameters: list[Mapping[str, Any]], **_: Any) -> Any:  # noqa: N803  # AWS's names
-        read = re.fullmatch(
-            r'UPDATE "(\w+)" ((?:SET "\w+"=\? ?)+) WHERE "account_region"=\? AND "notice_id"=\?(?: AND ("outcome" IS MISSING))?', Statement
-        )
+        read = UPDATE.fullmatch(Statement)
         assert read, Statement
         table, names = read[1], re.findall(r'SET "(\w+)"', read[2])
         key = dict(zip(KEYS[table], Parameters[len(names) :], strict=True))
@@ -196,6 +216,7 @@ class Tables:
         if condition and not expressions.condition(condition)(given):
             raise refusal("ConditionalCheckFailedException", "The conditional request failed", Item=before)
         after = self.items[table][key] = change(given)
+        self.versions[table].setdefault(key, []).append((self.clock(), after))
         for watch in self.watchers:
             watch(table, before, after, who)
         return after

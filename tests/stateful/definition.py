@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
 NEVER = float("inf")
+CALL_SECONDS = 0.05
+"""Between the decision to call and the call: two executions come between each other there."""
 FIRST = {SPOT_JOB: "ReadInput", END_JOB: "ReadEvent"}
 EXPRESSION = re.compile(r"\s*\{%(.*)%\}\s*", re.DOTALL)
 RESOURCE = re.compile(r"arn:aws:states:::(aws-sdk:)?(\w+):(\w+)(\.\w+(?::2)?)?")
 SDK_NAMES = {"dynamodb": "DynamoDb", "ec2": "Ec2", "sfn": "Sfn"}
 """How the errors of an AWS SDK integration begin."""
-ERRORS_OF_ONE_NAME = {"ec2": "Ec2.Ec2Exception"}
-"""EC2's model has no errors: all have this name."""
+ERRORS_OF_ONE_NAME = {"ec2": "Ec2.Ec2Exception", "sfn": "Sfn.SfnException"}
+"""EC2's model has no errors, that of Step Functions has none for throttling: what has no name of its own has this one."""
 
 type Call = Callable[[Execution, str, str, Mapping[str, Any]], Any]
 """Makes a call for an execution: service, operation in snake case, arguments."""
@@ -79,8 +81,16 @@ class Execution:
     since: float = 0.0
     beaten_at: float = 0.0
     tokens: int = 0
+    redrives: int = 0
+    heard: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
+    """When and how each attempt ended, as its token told, or its silence."""
+    on_end: Callable[[Execution], None] = lambda _: None
 
     def __post_init__(self) -> None:
+        self.began, self.input = TIME.now, self.given
+        self._begin()
+
+    def _begin(self) -> None:
         self._run = self._states()
         self._go_on(lambda: next(self._run))
 
@@ -100,6 +110,7 @@ class Execution:
         """Let the time be over that it waits for."""
         if self.pause is not None and self.pause.token:
             is_silent = self.beaten_at + self.pause.heartbeat <= TIME.now
+            self.heard.append((TIME.now, {"result": "silent"}))
             failure = Failed("States.HeartbeatTimeout" if is_silent else "States.Timeout", "nothing was heard")
             self._go_on(lambda: self._run.throw(failure))
         else:
@@ -109,8 +120,20 @@ class Execution:
         """Take a task's output, if that is what it waits for."""
         if self.pause is None or self.pause.token != token:
             return False
+        self.heard.append((TIME.now, output))
         self._go_on(lambda: self._run.send(output))
         return True
+
+    def stop(self) -> None:
+        """Be stopped by hand, wherever it is."""
+        self._run.close()
+        self.pause = None
+        self._end("ABORTED")
+
+    def redrive(self) -> None:
+        """Go on after a stop, with the state that it was in (Step Functions Developer Guide, "Restarting state machine executions with redrive")."""
+        self.status, self.start, self.redrives = "RUNNING", self.entered.pop(), self.redrives + 1
+        self._begin()
 
     def beat(self, token: str) -> bool:
         """Hear a heartbeat."""
@@ -125,17 +148,23 @@ class Execution:
             self.pause = step()
             self.since = self.beaten_at = TIME.now
         except StopIteration:
-            self.status = "SUCCEEDED"
+            self._end("SUCCEEDED")
         except Failed as failure:
-            self.status, self.error, self.cause = "FAILED", failure.error, failure.cause
+            self.error, self.cause = failure.error, failure.cause
+            self._end("FAILED")
+
+    def _end(self, status: str) -> None:
+        self.status = status
+        self.on_end(self)
 
     # The states
 
     def _states(self) -> Generator[Pause, Any]:
-        name, given = self.start, self.given
+        name, given = self.start, self.input
         while name:
             state = self.states[name]
             self.entered.append(name)
+            self.input = given
             match state["Type"]:
                 case "Succeed":
                     self._value(state.get("Output"), input=given)
@@ -178,6 +207,7 @@ class Execution:
         token = f"{self.name}/{self.tokens}"
         arguments = self._value(state["Arguments"], context={"Task": {"Token": token}})
         seconds = {name: float(self._value(state[name])) for name in ("TimeoutSeconds", "HeartbeatSeconds") if name in state}
+        yield Pause(CALL_SECONDS)
         try:
             result = self.call(self, service, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower(), arguments)
         except ClientError as error:

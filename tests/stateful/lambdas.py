@@ -36,7 +36,7 @@ class Session:
         return self.world.client(service, "function:")
 
 
-def install(patch: pytest.MonkeyPatch, world: World, *, rebalance: str) -> None:
+def install(patch: pytest.MonkeyPatch, world: World, *, rebalance: str, shards: int) -> None:
     """Let the functions live in a world; what they tell is not kept."""
     session = Session(world)
     patch.setattr(clients, "_session", lambda: session)
@@ -50,4 +50,5 @@ def install(patch: pytest.MonkeyPatch, world: World, *, rebalance: str) -> None:
     patch.setenv("AWS_LAMBDA_FUNCTION_NAME", "Stateful")
     patch.setenv("JOBS_TABLE", "jobs")
     patch.setenv("REBALANCE_RESPONSE", rebalance)
+    patch.setenv("SHARDS", str(shards))
     forget_parts()

@@ -135,6 +135,7 @@ class Machine:
     instance_id: str
     tags: Mapping[str, str]
     boots_at: float
+    launched_by: str = ""
     state: str = "pending"
     deadline: float | None = None
     ends_at: float = NEVER
@@ -152,6 +153,11 @@ class Machine:
     def has_job(self) -> bool:
         """Whether it works on a job."""
         return JOB_TAG in self.tags
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt it was launched for."""
+        return int(self.tags.get(ATTEMPT_TAG, 0))
 
     @property
     def next_at(self) -> float:
@@ -192,7 +198,7 @@ class Machine:
     def start_agent(self) -> None:
         """Start an agent, as systemd does at boot and after a crash."""
         if self.has_job:
-            me = Me(self.tags[JOB_TAG], int(self.tags[ATTEMPT_TAG]), self.instance_id, f"{self.instance_id}/{next(self.numbers)}")
+            me = Me(self.tags[JOB_TAG], self.attempt, self.instance_id, f"{self.instance_id}/{next(self.numbers)}")
             self.processes.append(Process(self, me, self.world, self.world.now))
 
     def shut_down(self) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from spot_responder.domain.errors import ResponderError
 from tests.examples import EVENT_TIME, INTERRUPTION, INVOCATION, OPT_IN, REBALANCE, STATE_CHANGE, event, instance_id
 from tests.lambdas import Context, invoke
@@ -20,10 +22,11 @@ from tests.stateful.account import SERVICES, Client, Stopped, Tables, Trouble, o
 from tests.stateful.definition import FIRST, TIME, Execution
 from tests.stateful.judge import Judge
 from tests.stateful.machine import BOOT_SECONDS, DELIVERY_SECONDS, JOB_TAG, MARGIN_SECONDS, NEVER, Invocation, Machine
-from tests.statemachine.definitions import END_JOB, SPOT_JOB
+from tests.stateful.witness import EVERYBODY, Call, Harm, Witness
+from tests.statemachine.definitions import END_JOB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.stateful.expressions import Item
 
@@ -55,6 +58,7 @@ class World:
 
     states: Mapping[str, Mapping[str, Any]]
     end_states: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Any]
     exit_status: int = 0
     now: float = START
     program_seconds: float = JOB_SECONDS
@@ -70,15 +74,24 @@ class World:
     said: list[Delivery] = field(default_factory=list)
     stream: list[tuple[str, Item]] = field(default_factory=list)
     delivered: list[tuple[str, Item]] = field(default_factory=list)
+    endings: list[Execution] = field(default_factory=list)
+    """The executions of whose end EventBridge has not told yet."""
+    saved: set[tuple[str, str]] = field(default_factory=set)
+    """Which command succeeded on which instance."""
+    witnesses: dict[str, Witness] = field(default_factory=dict)
+    befallen: list[Harm] = field(default_factory=list)
+    launches: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What EC2 was asked with each client token, and its answer."""
     capacity_from: float = float("-inf")
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     trouble: Trouble = field(default_factory=Trouble)
-    tables: Tables = field(default_factory=Tables)
     judge: Judge = field(default_factory=Judge)
 
     def __post_init__(self) -> None:
         TIME.now = self.now
-        self.tables.watchers += [self.judge.watch, self._stream]
+        self.tables = Tables(lambda: self.now)
+        self.trouble.met = self.befall
+        self.tables.watchers += [self.judge.watch, self._stream, self._look_on]
         self.services: Mapping[str, Mapping[str, Callable[..., Any]]] = {
             "dynamodb": self.tables.operations(),
             "ec2": {
@@ -103,13 +116,68 @@ class World:
         """Return a client of a service, for somebody."""
         return Client(self.trouble, who, service, self.services[service], before)
 
+    def befall(self, whom: str = EVERYBODY) -> None:
+        """Note that something goes wrong, with an instance or with AWS."""
+        self.befallen.append(Harm(whom, self.now, self.now))
+
+    def lose_store(self) -> None:
+        """Let S3 be out of reach, or be back."""
+        self.store_is_down = not self.store_is_down
+        if self.store_is_down:
+            self.befallen.append(Harm(EVERYBODY, self.now, NEVER))
+        else:
+            self.befallen += [Harm(harm.whom, harm.began, self.now) for harm in self.befallen if harm.ended == NEVER]
+            self.befallen = [harm for harm in self.befallen if harm.ended != NEVER]
+
     # What people and EC2 do
 
     def start_job(self, **given: object) -> Execution:
-        """Start the job's state machine."""
-        execution = Execution(f"job-{next(self.numbers)}", given, self.states, self._call)
+        """Start the job's state machine; the first execution names the job, the later ones are to resume it."""
+        job = {"JobId": self.job_id} if self.executions else {}
+        execution = Execution(f"job-{next(self.numbers)}", given | job, self.states, self._call, on_end=self._ended)
+        self.witnesses[execution.name] = Witness(self, execution)
         self.executions.append(execution)
         return execution
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.executions[0].name
+
+    def jobs(self) -> list[Execution]:
+        """Return the executions of the job, the first one first."""
+        return [execution for execution in self.executions if execution.name in self.witnesses]
+
+    def is_running(self, arn: str) -> bool:
+        """Whether an execution runs."""
+        return self._execution(arn).status == "RUNNING"
+
+    def _ended(self, execution: Execution) -> None:
+        self.judge.wrongs += self.witnesses[execution.name].judge_the_end()
+        if execution.status != "SUCCEEDED":
+            self.endings.append(execution)
+
+    def _look_on(self, table: str, before: Item, after: Item, who: str) -> None:
+        """Judge what executions write to the job's item."""
+        if table == "jobs" and who.startswith("execution:"):
+            self.judge.wrongs += self._misdeeds(who.removeprefix("execution:"), before, after)
+
+    def _misdeeds(self, name: str, before: Item, after: Item) -> Iterator[str]:
+        """Only the execution that the item names writes, and one that takes over from another that does not run any more."""
+        mine, was, is_now = self._arn_of(name), text_of(before, "execution"), text_of(after, "execution")
+        if was not in ("", mine):
+            other = self._execution(was)
+            if is_now != mine or name not in self.witnesses:
+                yield f"{name} writes to the job of {other.name}"
+            elif text_of(before, "job_status") == "running" and other.status == "RUNNING" and not other.redrives:
+                yield f"{name} takes over from {other.name}, which is running"
+        if name in self.witnesses:
+            yield from self.witnesses[name].wrote(before, after)
+
+    def _arn_of(self, name: str) -> str:
+        """Return an execution's ARN, or that of the one whose remains it removes."""
+        execution = next(each for each in self.executions if each.name == name)
+        return execution.arn if name in self.witnesses else str(execution.given["detail"]["executionArn"])
 
     def launch_stranger(self, *, is_opted_in: bool) -> Machine:
         """Let an instance run that belongs to nobody's job."""
@@ -124,11 +192,11 @@ class World:
         self.said.append(Delivery(FUNCTION_OF[detail_type], said, f"request-{next(self.numbers)}"))
         self.events.append(self.said[-1])
 
-    def end_jobs(self) -> None:
-        """Let EventBridge tell of the executions that failed: what they left behind is ended."""
-        for job in [execution for execution in self.executions if execution.status == "FAILED" and execution.start == FIRST[SPOT_JOB]]:
-            detail = {"executionArn": job.arn, "name": job.name, "input": json.dumps(job.given)}
-            self.executions.append(Execution(f"end-{next(self.numbers)}", {"detail": detail}, self.end_states, self._call, FIRST[END_JOB]))
+    def end_job(self, number: int = 0) -> None:
+        """Let EventBridge tell of an execution that failed or was stopped: what it left behind is ended."""
+        job = self.endings.pop(number % len(self.endings))
+        detail = {"executionArn": job.arn, "name": job.name, "input": json.dumps(job.given)}
+        self.executions.append(Execution(f"end-{next(self.numbers)}", {"detail": detail}, self.end_states, self._call, FIRST[END_JOB]))
 
     # Deliveries
 
@@ -180,7 +248,7 @@ class World:
         for machine in list(self.machines.values()):
             if machine.next_at <= self.now:
                 machine.happen()
-        for execution in self.executions:
+        for execution in list(self.executions):
             if execution.next_at <= self.now:
                 execution.wake()
 
@@ -193,22 +261,34 @@ class World:
 
     def command_ended(self, machine: Machine, command: Invocation, status: str) -> None:
         """SSM tells how a command ended."""
+        if status == "Success":
+            self.saved.add((command.command_id, machine.instance_id))
         named = {"command_id": command.command_id, "document_name": "checkpoint", "requested_date_time": "2026-11-22T10:00:00Z"}
         self.say(INVOCATION, instance_id=machine.instance_id, status=status, **named)
 
     # EC2
 
-    def _launch(self, tags: Mapping[str, str]) -> Machine:
-        machine = Machine(self, instance_id(next(self.numbers)), tags, self.now + BOOT_SECONDS)
+    def _launch(self, tags: Mapping[str, str], by: str = "") -> Machine:
+        machine = Machine(self, instance_id(next(self.numbers)), tags, self.now + BOOT_SECONDS, by)
         self.machines[machine.instance_id] = machine
         return machine
 
-    def _create_fleet(self, _who: str, *, ClientToken: str, TagSpecifications: Any, **_: Any) -> Any:  # noqa: N803  # AWS's names
-        tags = {tag["Key"]: tag["Value"] for specification in TagSpecifications for tag in specification["Tags"]} | {"token": ClientToken}
-        there = [machine for machine in self.machines.values() if machine.tags.get("token") == ClientToken]
-        if not there and self.now < self.capacity_from:
+    def _create_fleet(self, who: str, *, ClientToken: str, **asked: Any) -> Any:  # noqa: N803  # AWS's name
+        """Launch once for each client token (EC2 API, "Ensuring idempotency"): what is asked with it again has to be the same."""
+        if ClientToken not in self.launches:
+            self.launches[ClientToken] = asked, self._fleet(who.removeprefix("execution:"), **asked)
+        before, answer = self.launches[ClientToken]
+        if before != asked:
+            raise refusal("IdempotentParameterMismatch", "Status Code: 400")
+        return answer
+
+    def _fleet(self, by: str, *, TagSpecifications: Any, **_: Any) -> Any:  # noqa: N803  # AWS's name
+        if self.now < self.capacity_from:
             return {"Instances": [], "Errors": [{"ErrorCode": "InsufficientInstanceCapacity", "ErrorMessage": "there is none"}]}
-        machine = there[0] if there else self._launch(tags)
+        tags = {tag["Key"]: tag["Value"] for specification in TagSpecifications for tag in specification["Tags"]}
+        machine = self._launch(tags, by)
+        if any((other.launched_by, other.attempt) == (by, machine.attempt) for other in self.machines.values() if other is not machine):
+            self.judge.wrongs.append(f"{by} launched a second instance for attempt {machine.attempt}")
         return {"Instances": [{"InstanceIds": [machine.instance_id]}], "Errors": []}
 
     def _describe_instances(self, _who: str, *, Filters: Any = (), InstanceIds: Any = ()) -> Any:  # noqa: N803  # AWS's names
@@ -222,9 +302,15 @@ class World:
         ]
         return {"Reservations": [{"Instances": [_described(machine)]} for machine in found]}
 
-    def _terminate_instances(self, _who: str, *, InstanceIds: list[str]) -> Any:  # noqa: N803  # AWS's name
+    def _terminate_instances(self, who: str, *, InstanceIds: list[str]) -> Any:  # noqa: N803  # AWS's name
+        """End instances; nobody ends those of another execution that runs."""
+        arn = self._arn_of(who.removeprefix("execution:"))
         for each in InstanceIds:
-            self.machines[each].shut_down()
+            machine = self.machines[each]
+            owner = next(job for job in self.jobs() if job.name == machine.launched_by)
+            if owner.arn != arn and owner.status == "RUNNING":
+                self.judge.wrongs.append(f"{who} ends {machine.instance_id}, which {owner.name} has launched")
+            machine.shut_down()
         return {}
 
     # SSM
@@ -252,7 +338,16 @@ class World:
     def _call(self, execution: Execution, service: str, operation: str, arguments: Mapping[str, Any]) -> Any:
         client = self.client({"sfn": "stepfunctions"}.get(service, service), f"execution:{execution.name}")
         given = {"executionArn": arguments["ExecutionArn"]} if service == "sfn" else arguments
-        return getattr(client, operation)(**given)
+        answer, error = None, ""
+        try:
+            answer = getattr(client, operation)(**given)
+        except (ClientError, BotoCoreError) as raised:
+            error = raised.response["Error"]["Code"] if isinstance(raised, ClientError) else str(raised)
+            raise
+        finally:
+            if execution.name in self.witnesses:
+                self.witnesses[execution.name].called(Call(self.now, service, operation, error, answer))
+        return answer
 
     def _execution(self, arn: str) -> Execution:
         return next(execution for execution in self.executions if execution.arn == arn)
@@ -274,7 +369,7 @@ class World:
         is_running = any(execution.status == "RUNNING" for execution in self.executions)
         is_busy = any(machine.has_job and machine.state != "terminated" for machine in self.machines.values())
         has_commands = any(machine.commands for machine in self.machines.values())
-        return not (self.events or self.stream or is_running or is_busy or has_commands)
+        return not (self.events or self.stream or self.endings or is_running or is_busy or has_commands)
 
     def item(self, job_id: str) -> Item:
         """Return a job's item."""
