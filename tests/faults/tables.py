@@ -37,9 +37,13 @@ class Refusal(Exception):
 
 @dataclass
 class Tables:
-    """The tables' items by key, which are replaced and never changed; ``on_insert`` hears of every new one, as the stream does."""
+    """The tables' items by key, which are replaced and never changed; ``on_insert`` hears of every new one, as the stream does.
+
+    What is read eventually consistent may be older than the last write, so here it always is: ``before`` are the items as they were then.
+    """
 
     items: dict[str, dict[tuple[str, ...], Json]] = field(default_factory=lambda: {name: {} for name in KEYS})
+    before: dict[str, dict[tuple[str, ...], Json | None]] = field(default_factory=lambda: {name: {} for name in KEYS})
     on_insert: Callable[[str, Json], None] = lambda _table, _item: None
 
     def operation(self, name: str) -> Callable[[Json], Json]:
@@ -66,9 +70,7 @@ class Tables:
         key = _key(name, item)
         before = self.items[name].get(key)
         _judge(asked, before)
-        self.items[name][key] = item
-        if before is None:
-            self.on_insert(name, item)
+        self._write(name, key, item)
         return {}
 
     def update_item(self, asked: Json) -> Json:
@@ -78,14 +80,24 @@ class Tables:
         _judge(asked, before)
         after = {**asked["Key"], **(before or {})}
         _change(after, asked)
-        self.items[name][key] = after
-        if before is None:
-            self.on_insert(name, after)
+        self._write(name, key, after)
         return {"Attributes": after} if asked.get("ReturnValues") == "ALL_NEW" else {}
+
+    def _write(self, table: str, key: tuple[str, ...], item: Json) -> None:
+        before = self.before[table][key] = self.items[table].get(key)
+        self.items[table][key] = item
+        if before is None:
+            self.on_insert(table, item)
+
+    def _seen(self, table: str, how: Json) -> dict[tuple[str, ...], Json]:
+        """Return the items as a read finds them."""
+        if how.get("ConsistentRead"):
+            return self.items[table]
+        return {key: item for key, item in {**self.items[table], **self.before[table]}.items() if item}
 
     def get_item(self, asked: Json) -> Json:
         """Return an item."""
-        item = self.items[asked["TableName"]].get(_key(asked["TableName"], asked["Key"]))
+        item = self._seen(asked["TableName"], asked).get(_key(asked["TableName"], asked["Key"]))
         return {"Item": item} if item else {}
 
     def query(self, asked: Json) -> Json:
@@ -93,7 +105,7 @@ class Tables:
         condition = asked["KeyConditionExpression"]
         holds = get_filter_expression(condition, asked.get("ExpressionAttributeNames"), asked["ExpressionAttributeValues"])
         names = set(re.findall(r"\w+", condition))
-        items = sorted(self.items[asked["TableName"]].items())
+        items = sorted(self._seen(asked["TableName"], asked).items())
         found = [item for _, item in items if holds.expr(_judged({name: item[name] for name in item.keys() & names}))]
         return {"Items": found, "Count": len(found)}
 
@@ -102,7 +114,8 @@ class Tables:
         responses = {}
         for name, wanted in asked["RequestItems"].items():
             assert len(wanted["Keys"]) <= KEYS_PER_READ
-            found = (self.items[name].get(_key(name, key)) for key in wanted["Keys"])
+            seen = self._seen(name, wanted)
+            found = (seen.get(_key(name, key)) for key in wanted["Keys"])
             responses[name] = [item for item in found if item]
         return {"Responses": responses, "UnprocessedKeys": {}}
 
