@@ -69,6 +69,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, witness: Witness) -> Iterator
         control.stop(directory)
 
 
+CROWDED_TIME_SCALE = 0.3
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -609,8 +610,16 @@ def _judge_group(group: Group, interrupted: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_forty_jobs(jobs: Jobs) -> None:
-    """Of 40 jobs 15 are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches."""
-    _judge_group(_play_group(jobs, 40, 15, 120), 15)
+    """Of 40 jobs 15 are interrupted together: all finish, no work is done twice, and EC2 and SSM are asked in batches.
+
+    55 agents share the processor of this machine, which instances would not. At a tenth of the time a call that waits for it takes most of a
+    notice; so time is given back some of its length.
+    """
+    control.change_time_scale(jobs.sam.directory, CROWDED_TIME_SCALE)
+    try:
+        _judge_group(_play_group(jobs, 40, 15, 120), 15)
+    finally:
+        control.change_time_scale(jobs.sam.directory, TIME_SCALE)
 
 
 # As the workshop does it
