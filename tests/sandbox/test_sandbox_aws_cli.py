@@ -200,7 +200,12 @@ def tail(
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = ["/bin/bash", "-c", script, "tail", GROUP, *arguments]
-        started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        # Where the tests themselves run in the background, children would not hear Control-C.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        finally:
+            signal.signal(signal.SIGINT, before)
         return started[-1]
 
     aws("logs").create_log_group(logGroupName=GROUP)

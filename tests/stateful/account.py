@@ -129,6 +129,8 @@ class Tables:
     lag: float = 0.0
     watchers: list[Watcher] = field(default_factory=list)
     items: dict[str, dict[Key, Item]] = field(default_factory=lambda: {name: {} for name in KEYS})
+    looked_at: set[Key] = field(default_factory=set)
+    """The notices that the function at work has read."""
     versions: dict[str, dict[Key, list[tuple[float, Item]]]] = field(default_factory=lambda: {name: {} for name in KEYS})
 
     def operations(self) -> Mapping[str, Callable[..., Any]]:
@@ -179,6 +181,7 @@ class Tables:
         for table, wanted in RequestItems.items():
             seen = self._seen(table, is_consistent=wanted.get("ConsistentRead", False))
             found[table] = [seen.get(_key(table, key)) for key in wanted["Keys"]]
+            self.looked_at |= {_key(table, key) for key in wanted["Keys"]} if table == "notices" else set()
         return {"Responses": {table: [item for item in items if item] for table, items in found.items()}, "UnprocessedKeys": {}}
 
     def batch_execute_statement(self, who: str, *, Statements: list[Mapping[str, Any]]) -> Any:  # noqa: N803  # AWS's names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Reading:
     """What an execution read of its job between two attempts. ``heard``: how many attempts had ended."""
 
     saved: float
-    checkpoint: str
+    content: str
     owner: int
     heard: int
 
@@ -72,9 +73,7 @@ class Witness:
         self.calls.append(call)
         if self.execution.entered[-1] == "ReadProgress" and not call.error:
             item = call.answer.get("Item", {})
-            self.readings.append(
-                Reading(_number(item, "saved_percent"), _text(item, "checkpoint"), int(_number(item, "owner")), len(self.execution.heard))
-            )
+            self.readings.append(Reading(_number(item, "saved_percent"), _content(item), int(_number(item, "owner")), len(self.execution.heard)))
 
     def wrote(self, before: Item, after: Item) -> Iterator[str]:
         """Hear of a write to the job's item; yield what is wrong with it."""
@@ -131,7 +130,7 @@ class Witness:
         count = 0
         for before, after in zip(self.readings, self.readings[1:], strict=False):
             best = max(reading.saved for reading in self.readings[: self.readings.index(after)])
-            has_other = self._result(after.heard - 1) != "failed" and after.checkpoint != before.checkpoint
+            has_other = self._result(after.heard - 1) != "failed" and after.content != before.content
             count = 0 if after.saved > best or has_other else count + 1
         last = len(self.execution.heard)
         if count <= self.world.values["BarrenAttempts"]:
@@ -181,6 +180,11 @@ class Witness:
 
 def _text(item: Item, name: str) -> str:
     return str(item.get(name, {}).get("S", ""))
+
+
+def _content(item: Item) -> str:
+    """Return the checksum of what is saved."""
+    return str(json.loads(_text(item, "checkpoint") or "{}").get("sha256", ""))
 
 
 def _number(item: Item, name: str) -> float:

@@ -225,6 +225,7 @@ class World:
         self.delivered += [record for record in batch if record not in again]
 
     def _invoke(self, function: str, said: Mapping[str, Any], request_id: str) -> tuple[bool, Any]:
+        self.tables.looked_at.clear()
         try:
             return True, invoke(function, said, Context(request_id, left=SECONDS_LEFT * 1000))
         except (ResponderError, Stopped):
@@ -321,7 +322,9 @@ class World:
         command_id = f"{next(self.numbers):08x}-0000-4000-8000-000000000000"
         for entry in Parameters["Notices"][0].split(" "):
             instance, kind, _action, deadline = entry.split(":")
-            self.judge.asked(self.tables.items["notices"], instance, kind, float(deadline))
+            # A table that does not say in time what was done before holds up no command.
+            looked_at = {key: self.tables.items["notices"].get(key, {}) for key in self.tables.looked_at}
+            self.judge.asked(looked_at, instance, kind, float(deadline))
             command = Invocation(command_id, kind, float(deadline) - MARGIN_SECONDS, self.now + DELIVERY_SECONDS)
             self.machines[instance].receive(command)
         return {"Command": {"CommandId": command_id}}

@@ -554,6 +554,35 @@ def test_the_old_instance_may_finish_the_job(stage: Stage) -> None:
     assert execution.entered().count("Launch") == 1
 
 
+def test_the_old_instance_may_finish_the_job_that_is_given_up(stage: Stage) -> None:
+    """If the job is finished while no other instance can be launched, it is, and its record stays so, though the table is busy."""
+    execution = stage.start()
+    execution.attempt(1)
+    stage.capacity()
+    execution.send(1, result="interrupted")
+    execution.reaches("WaitForCapacity")
+    stage.change_job(execution.job_id, job_status="finished")
+    stage.remote.fail("dynamodb", "GetItem", "ThrottlingException", count=1)
+    assert execution.end().status == "SUCCEEDED"
+    assert "NoCapacity" in execution.entered()
+    assert execution.item()["job_status"] == "finished"
+
+
+def test_how_a_job_ended_that_nobody_can_read(stage: Stage) -> None:
+    """If it cannot be read whether the job that is given up was finished all the same, the execution fails for the reason that it had."""
+    execution = stage.start()
+    execution.attempt(1)
+    stage.capacity()
+    execution.send(1, result="interrupted")
+    execution.reaches("WaitForCapacity")
+    stage.change_job(execution.job_id, job_status="finished")
+    stage.remote.fail("dynamodb", "GetItem", DENIED)
+    execution.reaches("Failed")
+    stage.plenty()
+    assert execution.end().error == "NoCapacity"
+    assert execution.item()["job_status"] == "finished"
+
+
 def test_a_job_that_another_execution_runs_now(stage: Stage) -> None:
     """A job that was taken over is left to the other: this one fails, and ends no instance."""
     execution = stage.start()

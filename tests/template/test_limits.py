@@ -158,7 +158,10 @@ def _started(given: Mapping[str, Any], **changed: object) -> tuple[Execution, di
         launched = {"Instances": [{"InstanceIds": ["i-0123456789abcdef0"]}]}
         return {"get_item": {"Item": calls["put_item"]["Item"]}, "create_fleet": launched}.get(operation)
 
-    return Execution("n" * 80, given, _states(**changed), call), calls
+    execution = Execution("n" * 80, given, _states(**changed), call)
+    while execution.pause is not None and not execution.pause.token:
+        execution.wake()
+    return execution, calls
 
 
 def _most(make: Callable[[int], Mapping[str, Any]]) -> int:
