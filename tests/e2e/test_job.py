@@ -274,9 +274,10 @@ def rebalanced(jobs: Jobs) -> Told:
 def test_rebalance_replaces(told: Told) -> None:
     """With RebalanceResponse=replace a recommendation hands the job over: the old instance works until the new one is ready, and none twice."""
     assert told.ended.status == "SUCCEEDED", told
-    first, second = told.job.records()
+    _, second = told.job.records()
     assert second["instance_id"] == told.seen["replacement"]
-    assert first["stopped_at"] >= told.seen["launched_at"] + 40 * TIME_SCALE
+    # As the next attempt found it: the old instance may be ended before it has told so in its own record.
+    assert second["previous_stopped_at"] >= told.seen["launched_at"] + 40 * TIME_SCALE
     assert told.job.done_twice() == [0]
     assert len(told.job.instances("terminated")) == 2
 
