@@ -1,7 +1,7 @@
 """AWS's answers without a network: botocore takes what its event ``before-send`` returns for the response.
 
 All but the socket is botocore's own work: building, signing and parsing are part of what is measured. What the stub itself
-needs is not: ``cpu_seconds`` is to be subtracted.
+needs is not: ``cpu_seconds`` is to be subtracted. Two threads may ask at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from io import BytesIO
-from time import process_time
+from threading import Lock
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSResponse
@@ -45,15 +46,17 @@ class StubbedAws:
     instances: bytes = b""
     calls: Counter[str] = field(default_factory=Counter)
     cpu_seconds: float = 0.0
+    _counting: Lock = field(default_factory=Lock)
 
     def __call__(self, request: AWSPreparedRequest, event_name: str, **_more: object) -> AWSResponse:
         """Answer one request; ``event_name`` is ``before-send.<service>.<operation>``."""
-        start = process_time()
+        start = thread_time()
         _, service, operation = event_name.split(".")
-        self.calls[f"{service}:{operation}"] += 1
         body = self.instances if service == "ec2" else json.dumps(self._answers()[operation](_asked(request))).encode()
         response = AWSResponse(request.url, 200, HEADERS, Body(body))
-        self.cpu_seconds += process_time() - start
+        with self._counting:
+            self.calls[f"{service}:{operation}"] += 1
+            self.cpu_seconds += thread_time() - start
         return response
 
     def _answers(self) -> Mapping[str, Callable[[Asked], Mapping[str, Any]]]:

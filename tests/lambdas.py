@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from spot_responder.adapters.notices_table import to_item
 from spot_responder.domain.jobs import ATTEMPT_TAG, JOB_TAG
-from spot_responder.wiring import jobs, parts
+from spot_responder.wiring import jobs, parts, respond_to_notices
 from tests.fakes.aws import AwsOverHttp, Reply, described, ok
+from tests.fakes.ports import AtOnce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,11 +47,12 @@ class Context:
 
 
 def start_cold(patch: pytest.MonkeyPatch) -> None:
-    """Be as an execution environment at its start: with variables, and nothing built yet."""
+    """Be as an execution environment at its start: with variables, and nothing built yet. One thing is done after the other, in one thread."""
     for name, value in ENVIRONMENT.items():
         patch.setenv(name, value)
     # Powertools keeps one logger, and its stream, for each name.
     patch.setenv("AWS_LAMBDA_FUNCTION_NAME", f"Function{next(NAMES)}")
+    patch.setattr(respond_to_notices, "ThreadPoolExecutor", AtOnce)
     forget_parts()
 
 

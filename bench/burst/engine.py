@@ -7,6 +7,7 @@ order: the same seed gives the same run.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
@@ -57,3 +58,34 @@ class Engine:
         while self._ahead and self._ahead[0][0] <= until:
             self.now, _, act = heappop(self._ahead)
             act()
+
+
+class Beside(Executor):
+    """An executor in simulated time: what it is given may wait, and whoever gave it goes on meanwhile."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit[**P, T](self, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start it. Its error, as that of every process, is raised by the engine."""
+        done: _Awaited[T] = _Awaited(self._engine)
+        self._engine.start(lambda: done.finish(act(*args, **kwargs)))
+        return done
+
+
+class _Awaited[T](Future[T]):
+    """What a process will have found: to wait for it takes simulated time."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._room: list[Act] = []
+
+    def finish(self, found: T) -> None:
+        self.set_result(found)
+        self._engine.wake(self._room)
+
+    def result(self, timeout: float | None = None) -> T:
+        if not self.done():
+            self._engine.wait_in(self._room)
+        return super().result(timeout)

@@ -13,6 +13,7 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 from bench.burst.account import Asynchronous, Function
+from bench.burst.engine import Beside
 from bench.burst.limits import about
 from bench.burst.table import DESCRIBING, OUR_RETRIES, Lane, SimulatedTable
 from bench.burst.warnings import Commanded, envelope, moment
@@ -133,7 +134,8 @@ class Ours:
         commands = SimulatedCommands(account, self.commanded, self._saved)
         policy = Policy(OPT_IN, RebalanceResponse.CHECKPOINT)
         self._record_notice = RecordNotice(self.table, self.story, self._clock)
-        self._respond = RespondToNotices(self.table, SimulatedFleet(account), commands, NoJobs(), self.story, self._clock, policy)
+        fleet, beside = SimulatedFleet(account), partial(Beside, account.engine)
+        self._respond = RespondToNotices(self.table, fleet, commands, NoJobs(), self.story, self._clock, policy, beside)
         self._record_checkpoint = RecordCheckpoint(self.table, commands, self.story, self._clock)
 
     def warn(self, warned: Warned) -> None:

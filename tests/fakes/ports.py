@@ -6,6 +6,7 @@ Each can be told to fail: ``failures`` are raised by the next calls, one for eac
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from spot_responder.use_cases.ports import Closing, Invocation, NotWritten, Reco
 from tests.examples import NOW, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from spot_responder.domain.events import InstanceEnded
@@ -333,6 +334,41 @@ class FakeJobs:
         self.waiting[attempt.job_id] = None
         self.told.append((word, attempt))
         return True
+
+
+class AtOnce(Executor):
+    """An executor that does what it is given before it goes on: as if the other thread were the quicker one."""
+
+    def __init__(self, max_workers: int = 1) -> None:
+        """Have as many workers as you like; none is needed."""
+
+    def submit[**P, T](self, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See ``Executor.submit``."""
+        done: Future[T] = Future()
+        done.set_result(act(*args, **kwargs))
+        return done
+
+
+class AtLast(Executor):
+    """An executor that does nothing before its result is asked for: as if the other thread were the slower one."""
+
+    def __init__(self, max_workers: int = 1) -> None:
+        """Have as many workers as you like; none is needed."""
+
+    def submit[**P, T](self, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See ``Executor.submit``."""
+        return _Promise(lambda: act(*args, **kwargs))
+
+
+class _Promise[T](Future[T]):
+    def __init__(self, act: Callable[[], T]) -> None:
+        super().__init__()
+        self._act = act
+
+    def result(self, timeout: float | None = None) -> T:
+        if not self.done():
+            self.set_result(self._act())
+        return super().result(timeout)
 
 
 def rows(notices: Iterable[Notice]) -> list[Row]:

@@ -17,10 +17,11 @@ from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Record
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from tests.examples import LOG_ONLY, NOW, POLICY, REPLACE, attempt, instance, instance_id, notice, rebalance, seconds, worker
-from tests.fakes.ports import THROTTLED, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
+from tests.fakes.ports import THROTTLED, AtLast, AtOnce, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from spot_responder.domain.instances import Instance
     from spot_responder.domain.jobs import Attempt
@@ -43,10 +44,11 @@ class World:
     clock: FakeClock = field(default_factory=FakeClock)
     policy: Policy = POLICY
     time: float = 140
+    beside: type[Executor] = AtOnce
 
     def respond(self, *batch: Notice | InvalidInput) -> set[NoticeKey]:
         """Answer a batch of the stream."""
-        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.jobs, self.story, self.clock, self.policy)
+        subject = RespondToNotices(self.notices, self.fleet, self.commands, self.jobs, self.story, self.clock, self.policy, self.beside)
         return subject(batch, self.clock.now() + seconds(self.time))
 
     def outcome(self, subject: Notice) -> tuple[str | None, str]:
@@ -319,6 +321,16 @@ def test_a_slow_table_holds_up_no_command() -> None:
     assert all(row.command_id or row.outcome is Outcome.FAILED for row in world.notices.rows.values())
 
 
+def test_answers_are_written_while_the_next_command_is_sent() -> None:
+    """A write is awaited before the next write, not before the next command: of three commands, two go before the first write is done."""
+    world = world_with(*many(150))
+    world.beside = AtLast
+    world.notices = SlowTable(world.clock, rows=world.notices.rows)
+    assert world.respond(*many(150)) == set()
+    assert [(sent.at - NOW).total_seconds() for sent in world.commands.sent] == [0, 0, 10]
+    assert all(row.command_id for row in world.notices.rows.values())
+
+
 @dataclass(slots=True)
 class SlowTable(FakeNoticesTable):
     """A table that takes ten seconds for each write."""
@@ -417,7 +429,13 @@ TROUBLE = st.lists(st.sampled_from([None, THROTTLED]), max_size=4)
 
 
 @given(
-    st.lists(SUBJECTS, max_size=15), TROUBLE, TROUBLE, TROUBLE, st.dictionaries(st.integers(0, 6), st.integers(1, 30)), st.sampled_from([1, 20, 140])
+    st.lists(SUBJECTS, max_size=15),
+    TROUBLE,
+    TROUBLE,
+    TROUBLE,
+    st.dictionaries(st.integers(0, 6), st.integers(1, 30)),
+    st.sampled_from([1, 20, 140]),
+    st.sampled_from([AtOnce, AtLast]),
 )
 @settings(max_examples=80)
 def test_every_notice_is_answered_or_handed_back(
@@ -427,10 +445,11 @@ def test_every_notice_is_answered_or_handed_back(
     answer: list[Exception | None],
     unwritable: dict[int, int],
     time: float,
+    beside: type[Executor],
 ) -> None:
     """Whatever happens, each notice has a command or an outcome, or goes back to the stream; none is both closed and asked by us."""
     world = world_with(*subjects, instances=[instance(number, opted_in=number != 3) for number in range(5)])
-    world.time = time
+    world.time, world.beside, world.commands.batch_size = time, beside, 3
     world.fleet.failures.plan("describe", *describe)
     world.commands.failures.plan("ask_checkpoint", *ask)
     world.commands.unmanaged[instance_id(2)] = "SSM does not manage this instance"

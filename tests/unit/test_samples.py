@@ -19,7 +19,7 @@ from spot_responder.use_cases.record_instance_state import RecordInstanceState
 from spot_responder.use_cases.record_notice import RecordNotice
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
 from tests.examples import POLICY, seconds
-from tests.fakes.ports import FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row
+from tests.fakes.ports import AtOnce, FakeClock, FakeCommands, FakeFleet, FakeJobs, FakeNoticesTable, FakeStory, Row
 
 if TYPE_CHECKING:
     from spot_responder.domain.lines import Line
@@ -60,7 +60,7 @@ class World:
         elif function == "RecordInstanceState":
             RecordInstanceState(self.notices, FakeJobs(), self.story, clock)(event, "request-1")
         else:
-            respond = RespondToNotices(self.notices, FakeFleet(), commands, FakeJobs(), self.story, clock, POLICY)
+            respond = RespondToNotices(self.notices, FakeFleet(), commands, FakeJobs(), self.story, clock, POLICY, AtOnce)
             assert respond((notice for _, notice in from_stream(event, TODAY)), TODAY + seconds(100)) == set()
         return self.story.lines
 

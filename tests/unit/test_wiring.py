@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Barrier
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,14 +19,16 @@ from spot_responder.adapters.notices_table import to_item
 from spot_responder.adapters.story_log import FIELDS
 from spot_responder.domain.errors import ConfigurationError, Unavailable
 from spot_responder.domain.notices import Action, Notice, NoticeKind
-from spot_responder.wiring import parts
+from spot_responder.wiring import parts, respond_to_notices
 from tests.examples import ACCOUNT, COMMAND_ID, REGION, instance_id, interruption_event, result_event, state_event
 from tests.fakes.aws import described, ec2_error, json_error, ok
 from tests.fakes.ports import FakeClock
 from tests.lambdas import FUNCTIONS, Context, forget_parts, invoke, job_item, serve, serve_jobs, start_cold, stream
 
 if TYPE_CHECKING:
-    from tests.fakes.aws import AwsOverHttp, Call
+    from collections.abc import Callable
+
+    from tests.fakes.aws import AwsOverHttp, Call, Reply
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +69,25 @@ def test_the_calls_to_the_table(aws: AwsOverHttp) -> None:
     serve(aws, notices)
     invoke("respond_to_notices", stream(notices))
     assert aws.counts("dynamodb") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1}
+
+
+def test_answers_are_written_beside(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers of a command are written by another thread while the next command is sent: here, neither ends without the other."""
+    monkeypatch.setattr(respond_to_notices, "ThreadPoolExecutor", ThreadPoolExecutor)
+    notices = [fresh(number) for number in range(100)]
+    serve(aws, notices)
+    both = Barrier(2, timeout=20)
+    take, write = (cast("Callable[[Call], Reply]", aws.standing[operation]) for operation in ("ssm:SendCommand", "dynamodb:BatchExecuteStatement"))
+
+    def met(call: Call) -> Reply:
+        both.wait()
+        return take(call) if call.operation == "ssm:SendCommand" else write(call)
+
+    aws.once("ssm:SendCommand", take, met)
+    aws.once("dynamodb:BatchExecuteStatement", met)
+    assert invoke("respond_to_notices", stream(notices)) == {"batchItemFailures": []}
+    assert aws.counts("dynamodb", "ssm") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1, "ssm:SendCommand": 2}
+    assert threading.active_count() == 1
 
 
 def test_the_calls_of_a_batch_of_jobs(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.burst.account import Account, Asynchronous, Function, Retries, Throttled
-from bench.burst.engine import Act, Engine
+from bench.burst.engine import Act, Beside, Engine
 from bench.burst.limits import Quotas, Seconds, TokenBucket
 from bench.burst.others import Mapping, Queued
 from bench.burst.run import of
@@ -65,6 +65,26 @@ def test_things_happen_in_their_order() -> None:
     engine.start(process("b", (1.0, 0.5)))
     engine.run()
     assert seen == [("a", 1.0), ("b", 1.0), ("b", 1.5), ("a", 3.0)]
+
+
+def test_what_is_beside_takes_the_same_time() -> None:
+    """Who gives something to an executor goes on; who asks for its result waits until it is there, or has it at once."""
+    engine, seen = Engine(), list[tuple[str, float]]()
+
+    def long(name: str) -> str:
+        engine.sleep(3.0)
+        return name
+
+    def process() -> None:
+        with Beside(engine) as beside:
+            found = beside.submit(long, "a")
+            engine.sleep(1.0)
+            seen.append(("meanwhile", engine.now))
+            seen.extend((found.result(), engine.now) for _ in range(2))
+
+    engine.start(process)
+    engine.run()
+    assert seen == [("meanwhile", 1.0), ("a", 3.0), ("a", 3.0)]
 
 
 def test_a_fault_stops_the_simulation() -> None:

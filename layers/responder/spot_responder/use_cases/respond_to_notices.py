@@ -4,6 +4,9 @@ In come the stream records of new items; out go commands, each notice's answer i
 record whose item says that it is answered is not answered again, so that a redelivered batch asks nobody twice; but what
 comes after the writing, a line or the word to a job, an invocation that was stopped may have left undone: that is done
 again. What could not be finished in this invocation is handed back to the stream.
+
+While a command is sent, the answers of the one before it are written, ``beside``: one at a time, and the word to jobs, the closing and the
+end of the invocation wait for it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from spot_responder.use_cases.patience import keep_trying, pauses
 from spot_responder.use_cases.ports import Answer, Closing, NotWritten
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor, Future
     from datetime import datetime
 
     from spot_responder.domain.instances import Instance
@@ -55,7 +59,7 @@ class Unwritten:
 
 @dataclass(frozen=True, slots=True)
 class RespondToNotices:
-    """Answer the notices of one stream batch."""
+    """Answer the notices of one stream batch. ``beside`` makes the executor of what is written while commands are sent."""
 
     notices: NoticesTable
     fleet: Fleet
@@ -64,6 +68,7 @@ class RespondToNotices:
     story: Story
     clock: Clock
     policy: Policy
+    beside: Callable[[], Executor]
 
     def __call__(self, batch: Iterable[Notice | InvalidInput], until: datetime) -> set[NoticeKey]:
         """Answer a batch before ``until``, the end of this invocation; return the notices to be delivered again."""
@@ -133,17 +138,21 @@ class RespondToNotices:
         plan_of = {plan.notice.key: plan for plan in plans}
         to_close = [plan for plan in plans if not plan.is_checkpoint]
         unwritten: list[Unwritten] = []
+        writing: Future[list[Unwritten]] | None = None
         ask = AskCheckpoints(self.commands, self.clock, until)
-        for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
-            match result:
-                case Asked(notices, command_id):
-                    asked = [plan_of[notice.key] for notice in notices]
-                    is_quick = all(left.trouble.for_good for left in unwritten)
-                    unwritten += self._note_asked(asked, command_id, instances, until, is_quick=is_quick)
-                case NotAsked(notice, reason):
-                    to_close.append(Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces))
-                case PutOff(notices):
-                    put_off |= {notice.key for notice in notices}
+        with self.beside() as beside:
+            for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
+                match result:
+                    case Asked(notices, command_id):
+                        asked = [plan_of[notice.key] for notice in notices]
+                        unwritten += writing.result() if writing else []
+                        is_quick = all(left.trouble.for_good for left in unwritten)
+                        writing = beside.submit(self._note_asked, asked, command_id, instances, until, is_quick=is_quick)
+                    case NotAsked(notice, reason):
+                        to_close.append(Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces))
+                    case PutOff(notices):
+                        put_off |= {notice.key for notice in notices}
+            unwritten += writing.result() if writing else []
         self._replace([*(plan for plan in plans if plan.is_checkpoint), *untold], until)
         unwritten += self._close(to_close, instances, until)
         return put_off | self._insist(unwritten, until)

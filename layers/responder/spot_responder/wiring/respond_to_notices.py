@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,4 +35,4 @@ def respond_to_notices(event: object, context: Context) -> dict[str, list[dict[s
 def _use_case() -> RespondToNotices:
     fleet = Ec2Fleet(client("ec2"))
     commands = SsmCommands(client("ssm"), settings().checkpoint_document)
-    return RespondToNotices(notices(), fleet, commands, jobs(), story(), clock(), settings().policy)
+    return RespondToNotices(notices(), fleet, commands, jobs(), story(), clock(), settings().policy, lambda: ThreadPoolExecutor(max_workers=1))
