@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gameday.adapters.connection import no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +25,5 @@ def calling(action: str) -> Iterator[None]:
     except ClientError as error:
         answer = error.response.get("Error", {})
         raise ReplayFailed(f"AWS refused {action} ({answer.get('Code', 'Unknown')}): {answer.get('Message', 'no reason is given')}") from error
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-        raise ReplayFailed(f"No AWS credentials ({error}): run `aws configure` or `aws sso login`, or set AWS_PROFILE.") from error
-    except NoRegionError as error:
-        raise ReplayFailed("No Region: give --region, or set AWS_REGION.") from error
     except BotoCoreError as error:
-        raise ReplayFailed(f"AWS does not answer to {action} ({error}): look at the network, and at AWS_ENDPOINT_URL if it is set.") from error
+        raise ReplayFailed(no_answer(action, error)) from error

@@ -36,12 +36,19 @@ def calling(action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(action, error) from error
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-        raise Unmet(f"No AWS credentials ({error}): run `aws configure` or `aws sso login`, or set AWS_PROFILE.") from error
-    except NoRegionError as error:
-        raise Unmet("No Region: give --region, or set AWS_REGION.") from error
     except BotoCoreError as error:
-        raise Unmet(f"AWS does not answer to {action} ({error}): look at the network, and at AWS_ENDPOINT_URL if it is set.") from error
+        raise Unmet(no_answer(action, error)) from error
+
+
+def no_answer(action: str, error: BotoCoreError) -> str:
+    """Return the sentence for a call that AWS never heard of, or never answered."""
+    match error:
+        case NoCredentialsError() | PartialCredentialsError() | ProfileNotFound():
+            return f"No AWS credentials ({error}): run `aws configure` or `aws sso login`, or set AWS_PROFILE."
+        case NoRegionError():
+            return "No Region: give --region, or set AWS_REGION."
+        case _:
+            return f"AWS does not answer to {action} ({error}): look at the network, and at AWS_ENDPOINT_URL if it is set."
 
 
 def _refusal(action: str, error: ClientError) -> Unmet | Refused:
