@@ -46,6 +46,8 @@ BECOMES = ("account_region", "notice_id", "command_id", "outcome", "reason", "cl
 
 type Item = Mapping[str, Mapping[str, Any]]
 """DynamoDB's JSON: ``{"kind": {"S": "rebalance"}}``."""
+type KeyTexts = tuple[str | None, str | None]
+"""An item's keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,7 @@ class DynamoNoticesTable:
             if answer.get("UnprocessedKeys"):
                 raise Unavailable("dynamodb:BatchGetItem: some keys were left unprocessed")
             notice_of = {_key_texts(key): notice for key, notice in zip(keys, some, strict=True)}
-            items = ((item, notice_of.get(_key_texts(item))) for item in answer["Responses"].get(self.name, []))
-            found |= {record.notice.key: record for record in _records(items)}
+            found |= {record.notice.key: record for record in _records(answer["Responses"].get(self.name, []), notice_of)}
         return found
 
     def of_instance(self, account_region: str, instance_id: str) -> list[Record]:
@@ -98,7 +99,7 @@ class DynamoNoticesTable:
             ConsistentRead=True,
         )
         with self._calling("Query"):
-            return [record for page in pages for record in _records((item, None) for item in page["Items"])]
+            return [record for page in pages for record in _records(page["Items"], {})]
 
     def answer(self, answers: Sequence[Answer]) -> dict[NoticeKey, Written]:
         """Write as many answers as one call takes; see ``NoticesTable.answer``.
@@ -236,15 +237,15 @@ def _from_image(image: object, now: datetime) -> Notice | InvalidInput:
         return error
 
 
-def _key_texts(item: Item) -> tuple[str | None, str | None]:
+def _key_texts(item: Item) -> KeyTexts:
     return _text(item, "account_region"), _text(item, "notice_id")
 
 
-def _records(items: Iterable[tuple[Item, Notice | None]]) -> Iterator[Record]:
+def _records(items: Iterable[Item], notice_of: Mapping[KeyTexts, Notice]) -> Iterator[Record]:
     """Yield the records of the items that are notices, known or in the item itself; of the others the stream has told, and they hold up nothing."""
-    for item, notice in items:
+    for item in items:
         with suppress(InvalidInput, ValueError):
-            yield _record(item, notice or from_item(item))
+            yield _record(item, notice_of.get(_key_texts(item)) or from_item(item))
 
 
 def _record(item: Item, notice: Notice) -> Record:
