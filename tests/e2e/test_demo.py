@@ -13,6 +13,7 @@ import pytest
 from sandbox.control import REPOSITORY
 from sandbox.processes import processes_of
 from sandbox.waiting import wait_for
+from tests.control_c import hearing_control_c
 from tests.e2e.jobs import FIGURES
 
 if TYPE_CHECKING:
@@ -27,12 +28,8 @@ class Run:
         self.directory = place / "sandbox"
         self.out = place / "out"
         command = [sys.executable, "-m", "sandbox", "demo", "--directory", str(self.directory), "--out", str(self.out)]
-        # Whoever runs the tests in the background may have them ignore Ctrl-C; the demonstration is not to inherit that.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with hearing_control_c():
             self.process = subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def emulator(self) -> str:
         """Return the identifier of the emulator's run, once it has started."""

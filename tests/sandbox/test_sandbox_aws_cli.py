@@ -17,6 +17,7 @@ from sandbox import aws_cli
 from sandbox.cli.spot_logs_tail import FORMATS, LOOK_BACK_MILLISECONDS, POLL_SECONDS, Tailing, milliseconds_since_1970
 from sandbox.control import SandboxError
 from sandbox.deploy import client_process_environment
+from tests.control_c import hearing_control_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -200,12 +201,8 @@ def tail(
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = ["/bin/bash", "-c", script, "tail", GROUP, *arguments]
-        # Where the tests themselves run in the background, children would not hear Control-C.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        with hearing_control_c():
             started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-        finally:
-            signal.signal(signal.SIGINT, before)
         return started[-1]
 
     aws("logs").create_log_group(logGroupName=GROUP)

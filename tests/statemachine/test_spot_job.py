@@ -554,14 +554,20 @@ def test_the_old_instance_may_finish_the_job(stage: Stage) -> None:
     assert execution.entered().count("Launch") == 1
 
 
-def test_the_old_instance_may_finish_the_job_that_is_given_up(stage: Stage) -> None:
-    """If the job is finished while no other instance can be launched, it is, and its record stays so, though the table is busy."""
+def finished_without_capacity(stage: Stage) -> Execution:
+    """Let a job be interrupted, find no capacity, and be finished meanwhile by the old instance."""
     execution = stage.start()
     execution.attempt(1)
     stage.capacity()
     execution.send(1, result="interrupted")
     execution.reaches("WaitForCapacity")
     stage.change_job(execution.job_id, job_status="finished")
+    return execution
+
+
+def test_the_old_instance_may_finish_the_job_that_is_given_up(stage: Stage) -> None:
+    """If the job is finished while no other instance can be launched, it is, and its record stays so, though the table is busy."""
+    execution = finished_without_capacity(stage)
     stage.remote.fail("dynamodb", "GetItem", "ThrottlingException", count=1)
     assert execution.end().status == "SUCCEEDED"
     assert "NoCapacity" in execution.entered()
@@ -570,12 +576,7 @@ def test_the_old_instance_may_finish_the_job_that_is_given_up(stage: Stage) -> N
 
 def test_how_a_job_ended_that_nobody_can_read(stage: Stage) -> None:
     """If it cannot be read whether the job that is given up was finished all the same, the execution fails for the reason that it had."""
-    execution = stage.start()
-    execution.attempt(1)
-    stage.capacity()
-    execution.send(1, result="interrupted")
-    execution.reaches("WaitForCapacity")
-    stage.change_job(execution.job_id, job_status="finished")
+    execution = finished_without_capacity(stage)
     stage.remote.fail("dynamodb", "GetItem", DENIED)
     execution.reaches("Failed")
     stage.plenty()
