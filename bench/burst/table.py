@@ -122,7 +122,7 @@ class SimulatedTable:
         if not self.account.takes_from(partition.writes):
             return NotWritten("dynamodb:BatchExecuteStatement: ThrottlingError", for_good=False)
         item = self.items[answer.notice.key]
-        if answer.outcome is not None and item.outcome is not None:
+        if answer.outcome is not None and (item.outcome is not None or item.command_id is not None):
             return False
         item.command_id = answer.command_id or item.command_id
         item.outcome = answer.outcome or item.outcome

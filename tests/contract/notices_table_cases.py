@@ -186,6 +186,14 @@ class AnswerCases:
         assert [table.answer([answer])[subject.key] for answer in answers] == [True, Closing(Outcome.FAILED, "it is failed", NOW, "")]
         assert record(table, subject).outcome is Outcome.FAILED
 
+    def test_an_answer_does_not_close_what_was_asked(self, table: NoticesTable) -> None:
+        """A notice whose instance was asked stays open for the command's result, whatever a second answer makes of it."""
+        (subject,) = recorded(table, fresh())
+        table.answer([Answer(subject, NOW, instance(), command_id="command-1")])
+        assert table.answer([Answer(subject, NOW, outcome=Outcome.LATE, reason="late")]) == {subject.key: False}
+        assert record(table, subject) == Record(subject, command_id="command-1")
+        assert table.close(subject.key, closing())
+
     def test_a_result_may_come_before_the_answer(self, table: NoticesTable) -> None:
         """If the checkpoint was saved before its command was noted, both are on the item."""
         (subject,) = recorded(table, fresh())

@@ -167,8 +167,8 @@ class FakeNoticesTable:
         row = self.rows.get(key)
         if row is None:
             return False
-        if answer.outcome is not None and row.record.closing is not None:
-            return False if row.closed_by else row.record.closing
+        if answer.outcome is not None and (row.record.closing is not None or row.command_id is not None):
+            return False if row.closed_by or row.record.closing is None else row.record.closing
         row.instance = answer.instance or row.instance
         row.command_id = answer.command_id or row.command_id
         row.replaces = answer.replaces or row.replaces

@@ -30,7 +30,7 @@ THROTTLED = {
 }
 SERVICES = tuple(sorted(THROTTLED))
 UPDATE = re.compile(
-    r'UPDATE "(\w+)" ((?:SET "\w+"=\? ?)+) WHERE "account_region"=\? AND "notice_id"=\?(?: AND ("outcome" IS MISSING))?',
+    r'UPDATE "(\w+)" ((?:SET "\w+"=\? ?)+) WHERE "account_region"=\? AND "notice_id"=\?(?: AND ("outcome" IS MISSING AND "command_id" IS MISSING))?',
 )
 """The one form of PartiQL that the product writes."""
 
@@ -201,7 +201,7 @@ class Tables:
         assert read, Statement
         table, names = read[1], re.findall(r'SET "(\w+)"', read[2])
         key = dict(zip(KEYS[table], Parameters[len(names) :], strict=True))
-        condition = "attribute_exists(notice_id)" + (" AND attribute_not_exists(outcome)" if read[3] else "")
+        condition = "attribute_exists(notice_id)" + (" AND attribute_not_exists(outcome) AND attribute_not_exists(command_id)" if read[3] else "")
         values = dict(zip(names, Parameters, strict=False))
         try:
             self._write(who, table, key, condition, lambda given: {**given[0], **values}, {})

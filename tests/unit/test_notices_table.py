@@ -178,13 +178,13 @@ def test_the_statement_of_a_command(table: DynamoNoticesTable, aws: AwsOverHttp)
 
 
 def test_the_statement_of_an_outcome(table: DynamoNoticesTable, aws: AwsOverHttp) -> None:
-    """An outcome is written only where there is none yet."""
+    """An outcome is written only where there is none yet, and no command."""
     aws.always(ANSWER, ok(Responses=[{}]))
     table.answer([Answer(notice(), NOW, outcome=Outcome.VANISHED, reason="it's gone; DROP TABLE")])
     (statement,) = aws.calls[0].parameters["Statements"]
     sets, _, where = statement["Statement"].partition(" WHERE ")
     assert sets == 'UPDATE "notices" SET "outcome"=? SET "reason"=? SET "closed_at"=?'
-    assert where == '"account_region"=? AND "notice_id"=? AND "outcome" IS MISSING'
+    assert where == '"account_region"=? AND "notice_id"=? AND "outcome" IS MISSING AND "command_id" IS MISSING'
     assert statement["Parameters"][1] == {"S": "it's gone; DROP TABLE"}
 
 

@@ -397,6 +397,16 @@ def test_what_was_closed_before_is_told_though_the_table_could_not_be_read(age: 
     assert (line.event, line.outcome, line.reason, line.seconds_since_event) == (Happened.NOTICE_CLOSED, Outcome.VANISHED, "it is gone", age - 9)
 
 
+def test_what_was_asked_is_not_closed_though_the_table_could_not_be_read() -> None:
+    """A late copy of an asked notice, which the table does not bring out in time, closes nothing: the command's result is still to come."""
+    subject = notice(age=130)
+    world = world_with(subject)
+    world.notices.put(Row(subject, command_id="command-1"))
+    world.notices.failures.plan("read", *[THROTTLED] * 50)
+    assert world.respond(subject) == set()
+    assert (world.outcome(subject), world.story.events) == ((None, ""), [])
+
+
 def test_what_was_read_is_not_read_again() -> None:
     """Of 300 notices the second hundred cannot be read at first: it is, without the first, and who was asked before is not asked again."""
     world = world_with(*many(300))

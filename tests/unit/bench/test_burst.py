@@ -157,14 +157,14 @@ def test_what_failed_comes_again_in_order() -> None:
 
 
 def test_a_closed_notice_stays_closed() -> None:
-    """As in DynamoDB, an answer does not take the place of an outcome, and takes nobody's else."""
-    account, stack = through_ours(2)
-    first, second = stack.table.items.values()
-    second.outcome = None
-    subject = [Answer(item.notice, NOW, outcome=Outcome.LATE) for item in (first, second)]
+    """As in DynamoDB, an answer does not take the place of an outcome, and closes nothing that was asked; it takes nobody's else."""
+    account, stack = through_ours(3)
+    closed, asked, left = stack.table.items.values()
+    asked.outcome = left.outcome = left.command_id = None
+    subject = [Answer(item.notice, NOW, outcome=Outcome.LATE) for item in (closed, asked, left)]
     account.engine.start(lambda: stack.table.answer(subject))
     account.engine.run()
-    assert [item.outcome for item in stack.table.items.values()] == [Outcome.SAVED, Outcome.LATE]
+    assert [item.outcome for item in stack.table.items.values()] == [Outcome.SAVED, None, Outcome.LATE]
 
 
 def test_the_model_is_the_templates() -> None:

@@ -154,7 +154,8 @@ class DynamoNoticesTable:
             values |= {"job_id": answer.replaces.job_id, "attempt": str(answer.replaces.number)}
         # In quotation marks, because some names (zone) are reserved words.
         sets = " ".join(f'SET "{name}"=?' for name in values)
-        open_only = 'AND "outcome" IS MISSING' if answer.outcome is not None else ""
+        # Who could not read the table may not know that the instance was asked; how that ends, its result or its end will say.
+        open_only = 'AND "outcome" IS MISSING AND "command_id" IS MISSING' if answer.outcome is not None else ""
         statement = f'UPDATE "{self.name}" {sets} WHERE "account_region"=? AND "notice_id"=? {open_only}'
         return {
             "Statement": statement.strip(),

@@ -75,7 +75,7 @@ class NotWritten:
 
 
 type Written = bool | Closing | NotWritten
-"""Whether an answer took effect (False: another function closed the notice, or its item is gone), or why it could not be written.
+"""Whether an answer took effect, or why it could not be written. False: the notice was closed by another function, or asked before, or is gone.
 
 ``Closing``: what an earlier answer made of the notice, perhaps a try of our own whose answer was lost. It stands, and its line may be missing.
 """
@@ -117,6 +117,7 @@ class NoticesTable(Protocol):
     def answer(self, answers: Sequence[Answer]) -> Mapping[NoticeKey, Written]:
         """Write what was done, at most ``batch_size`` at once; one that cannot be written does not stop the others.
 
+        An outcome is only for a notice that has none, and whose instance was not asked.
         Only a table that does not exist raises.
         """
 
