@@ -362,10 +362,11 @@ def _leaving(known: Known, now: float) -> Steps:
     leaving = known.leaving
     if leaving is None:
         return (Step(Do.STOP),)
-    if leaving.is_clean and known.unrecorded and now - leaving.since < HEARTBEAT_SECONDS and known.is_due(Do.RECORD_ATTEMPT, now):
+    is_recording = leaving.is_clean and known.unrecorded and now - leaving.since < HEARTBEAT_SECONDS
+    if is_recording and known.is_due(Do.RECORD_ATTEMPT, now):
         return (Step(Do.RECORD_ATTEMPT),)
     if leaving.result is None or now - leaving.since > LAST_WORD_SECONDS:
-        return (Step(Do.STOP),)
+        return () if is_recording else (Step(Do.STOP),)
     return _last_word(known, now, leaving.result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from spot_agent.knowledge import Do, Known, Me, Phase, Saved
 from spot_agent.wiring import STORE_READ_SECONDS
 from tests.unit.agent.test_agent_life import done_twice, finished, working
 from tests.unit.agent.world import WARNING_SECONDS, FakeJobs, FakeKeeper, FakeTasks, World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SAVE_SECONDS = "tests.unit.agent.world.SAVE_SECONDS"
 FETCH_SECONDS = "tests.unit.agent.world.FETCH_SECONDS"
@@ -165,6 +169,26 @@ def test_warning_of_the_last_save_is_recorded_before_it_ends() -> None:
     first.warn()
     world.run(lambda _: not first.is_alive)
     assert "the program did not exit" in world.troubles[1]
+
+
+def test_record_that_is_not_taken_at_once_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that leaves while the table is busy for a moment still says when its program stopped: a failed try is not its last."""
+    world, tries = World(program_seconds=LONG_JOB_SECONDS), list[float]()
+    record = FakeJobs.record_attempt
+
+    def record_at_last(jobs: FakeJobs, facts: Mapping[str, float | str]) -> None:
+        if jobs.me.attempt == 1 and "stopped_at" in facts:
+            tries.append(world.now)
+            if len(tries) < 3:
+                raise Unavailable("dynamodb:UpdateItem: ThrottlingException")
+        record(jobs, facts)
+
+    monkeypatch.setattr(FakeJobs, "record_attempt", record_at_last)
+    first = working(world, 40)
+    first.warn()
+    world.run(lambda _: not first.is_alive)
+    assert len(tries) == 3
+    assert "stopped_at" in world.records[1]
 
 
 def test_failed_attempt_is_recorded() -> None:
