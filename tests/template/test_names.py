@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import botocore.session
 import pytest
 
 from tests.lambdas import FUNCTIONS as FOLDERS
@@ -39,3 +40,23 @@ def test_every_sample_is_explained() -> None:
     """events/README.md lists every sample event, and no other."""
     files = {path.stem for path in (ROOT / "events").glob("*.json")} - {"sandbox-env"}
     assert files == set(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("service", "shape", "member"),
+    [
+        ("autoscaling", "Tag", "PropagateAtLaunch"),
+        ("batch", "ComputeResource", "tags"),
+        ("batch", "ComputeResource", "instanceRole"),
+        ("emr", "RunJobFlowInput", "Tags"),
+        ("emr", "RunJobFlowInput", "JobFlowRole"),
+        ("eks", "CreateNodegroupRequest", "nodeRole"),
+        ("ec2", "RequestLaunchTemplateData", "TagSpecifications"),
+        ("ec2", "RunInstancesRequest", "IamInstanceProfile"),
+    ],
+)
+def test_other_services_have_these_names(service: str, shape: str, member: str) -> None:
+    """Where docs/operating.md says that tag and role go, the service's API has a member of that name."""
+    assert member in botocore.session.get_session().get_service_model(service).shape_for(shape).members  # type: ignore[attr-defined]  # a structure
+    section = (ROOT / "docs/operating.md").read_text().partition("## Instances that other services launch")[2].partition("\n## ")[0]
+    assert f"{member}`" in section
