@@ -31,7 +31,9 @@ PROGRESS_SECONDS = 2.0
 SIGN_OF_LIFE_SECONDS = 10.0
 """The owner writes at least so often, whether its percentage has changed or not."""
 SILENCE_SECONDS = 30.0
-"""An owner that has written nothing for so long is taken for dead by the attempt that waits for it."""
+"""An owner of which the attempt that waits has seen nothing new for so long, in reads that worked, is taken for dead by it."""
+LAST_RECORD_SECONDS = 10.0
+"""An agent that is done tries for so long to write what its attempt's record lacks."""
 LAST_SAVE_SECONDS = 900.0
 """An owner that has stopped working, and cannot save for so long, gives no sign of life any more: the attempt that waits may go on."""
 MEASURE_SECONDS = 1.0
@@ -358,15 +360,15 @@ def _failure(known: Known) -> Mapping[str, str]:
 
 
 def _leaving(known: Known, now: float) -> Steps:
-    """Tell the state machine, for a while; then stop the instance."""
+    """Write the record and tell the state machine, each for a while; then stop the instance. A shutdown waits for no second try."""
     leaving = known.leaving
     if leaving is None:
         return (Step(Do.STOP),)
-    is_recording = leaving.is_clean and known.unrecorded and now - leaving.since < HEARTBEAT_SECONDS
+    is_recording = leaving.is_clean and known.unrecorded and now - leaving.since < LAST_RECORD_SECONDS
     if is_recording and known.is_due(Do.RECORD_ATTEMPT, now):
         return (Step(Do.RECORD_ATTEMPT),)
     if leaving.result is None or now - leaving.since > LAST_WORD_SECONDS:
-        return () if is_recording else (Step(Do.STOP),)
+        return () if is_recording and not known.is_shutting_down else (Step(Do.STOP),)
     return _last_word(known, now, leaving.result)
 
 

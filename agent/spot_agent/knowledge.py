@@ -36,7 +36,7 @@ class Phase(enum.Enum):
     HANDING_OVER = "the last checkpoint is being saved, the program does not work any more"
     FINISHING = "the program has ended with exit status 0, its result is being saved"
     FAILING = "the attempt has failed; that it stopped is being written"
-    LEAVING = "nothing is left but to tell the state machine"
+    LEAVING = "nothing is left but to write the record and tell the state machine"
     OVER = "nothing is left"
 
 

@@ -61,7 +61,7 @@ class Engine:
 
 
 class Beside(Executor):
-    """An executor in simulated time: what it is given may wait, and whoever gave it goes on meanwhile."""
+    """An executor in simulated time: what it is given may wait, and whoever gave it goes on meanwhile. It has as many workers as are needed."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

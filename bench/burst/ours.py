@@ -7,7 +7,7 @@ lies behind the ports: services with their limits and latencies, EventBridge, La
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.burst.account import Asynchronous, Function
 from bench.burst.engine import Beside
 from bench.burst.limits import about
-from bench.burst.table import DESCRIBING, OUR_RETRIES, Lane, SimulatedTable
+from bench.burst.table import DESCRIBING, OUR_RETRIES, TELLING, Lane, SimulatedTable
 from bench.burst.warnings import Commanded, envelope, moment
 from spot_responder.adapters.ec2_fleet import IDS_PER_CALL, IDS_PER_FILTER
 from spot_responder.adapters.jobs import NoJobs
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bench.burst.account import Account
+    from bench.burst.engine import Engine
     from bench.burst.warnings import Warned
     from spot_responder.domain.lines import Happened, Line
     from spot_responder.domain.notices import Notice, NoticeKey
@@ -62,13 +63,16 @@ class SimulatedClock:
 
 @dataclass(slots=True)
 class CountingStory:
-    """``Story`` that counts."""
+    """``Story`` that counts. A line takes so many seconds."""
 
+    engine: Engine
+    takes: float = 0.0
     told: Counter[Happened] = field(default_factory=Counter)
 
     def tell(self, line: Line) -> None:
         """Count one line."""
         self.told[line.event] += 1
+        self.engine.sleep(self.takes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Ours:
     def __init__(self, account: Account, shards: int = 1) -> None:
         self.account = account
         self.commanded = Commanded()
-        self.story = CountingStory()
+        self.story = CountingStory(account.engine)  # the time of one event's line is in that of its function
         self.recording = Asynchronous(Function(account, account.seconds.event), LONGEST_AGE)
         self.results = Asynchronous(Function(account, account.seconds.event), LONGEST_AGE)
         self._lanes: list[Lane] = []
@@ -135,7 +139,8 @@ class Ours:
         policy = Policy(OPT_IN, RebalanceResponse.CHECKPOINT)
         self._record_notice = RecordNotice(self.table, self.story, self._clock)
         fleet, beside = SimulatedFleet(account), partial(Beside, account.engine)
-        self._respond = RespondToNotices(self.table, fleet, commands, NoJobs(), self.story, self._clock, policy, beside)
+        story = replace(self.story, takes=TELLING * account.seconds.notice)
+        self._respond = RespondToNotices(self.table, fleet, commands, NoJobs(), story, self._clock, policy, beside)
         self._record_checkpoint = RecordCheckpoint(self.table, commands, self.story, self._clock)
 
     def warn(self, warned: Warned) -> None:

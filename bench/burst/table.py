@@ -32,7 +32,7 @@ OUR_RETRIES = Retries(tries=CONFIG.retries["total_max_attempts"], longest_pause=
 MEMORY = 1769
 OUR_WORK = WHOLE_CORE / MEMORY
 """How long a notice's work takes in ``RespondToNotices``, by its share of a core."""
-READING, DESCRIBING, ANSWERING = 0.1 * OUR_WORK, 0.4 * OUR_WORK, 0.5 * OUR_WORK
+READING, DESCRIBING, TELLING, ANSWERING = 0.1 * OUR_WORK, 0.4 * OUR_WORK, 0.15 * OUR_WORK, 0.35 * OUR_WORK
 """Its parts, by the CPU time of each in a warm invocation with 1,000 notices; most of the describing is botocore's reading of XML."""
 
 RECORDS_PER_POLL = 1000

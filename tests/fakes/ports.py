@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spot_responder.domain.errors import CallFailed, InstancesRefused, Refused, Unavailable
 from spot_responder.domain.jobs import Told
@@ -344,30 +344,54 @@ class AtOnce(Executor):
 
     def submit[**P, T](self, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See ``Executor.submit``."""
-        done: Future[T] = Future()
-        done.set_result(act(*args, **kwargs))
-        return done
+        promise = Promise(lambda: act(*args, **kwargs))
+        promise.keep()
+        return promise
 
 
 class AtLast(Executor):
-    """An executor that does nothing before its result is asked for: as if the other thread were the slower one."""
+    """An executor that does nothing before its result is asked for, or it is left: as if the other thread were the slower one.
+
+    In a process that is killed, it does nothing any more.
+    """
 
     def __init__(self, max_workers: int = 1) -> None:
-        """Have as many workers as you like; none is needed."""
+        """Have one worker, who is slow."""
+        assert max_workers == 1
+        self.promises: list[Promise[Any]] = []
 
     def submit[**P, T](self, act: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See ``Executor.submit``."""
-        return _Promise(lambda: act(*args, **kwargs))
+        promise = Promise(lambda: act(*args, **kwargs))
+        self.promises.append(promise)
+        return promise
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Do what is left."""
+        if error is None or issubclass(error, Exception):
+            for promise in self.promises:
+                promise.keep()
 
 
-class _Promise[T](Future[T]):
+class Promise[T](Future[T]):
+    """What an act will have returned or raised; only the end of the process comes out at once."""
+
     def __init__(self, act: Callable[[], T]) -> None:
         super().__init__()
         self._act = act
 
-    def result(self, timeout: float | None = None) -> T:
-        if not self.done():
+    def keep(self) -> None:
+        """Act, unless that is done."""
+        if self.done():
+            return
+        try:
             self.set_result(self._act())
+        except Exception as error:  # noqa: BLE001  # whatever it is, whoever asks for the result gets it
+            self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> T:
+        """Act, if that is not done yet."""
+        self.keep()
         return super().result(timeout)
 
 

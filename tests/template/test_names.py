@@ -48,10 +48,12 @@ def test_every_sample_is_explained() -> None:
         ("autoscaling", "Tag", "PropagateAtLaunch"),
         ("batch", "ComputeResource", "tags"),
         ("batch", "ComputeResource", "instanceRole"),
+        ("batch", "ComputeResource", "spotIamFleetRole"),
         ("emr", "RunJobFlowInput", "Tags"),
         ("emr", "RunJobFlowInput", "JobFlowRole"),
         ("eks", "CreateNodegroupRequest", "nodeRole"),
-        ("ec2", "RequestLaunchTemplateData", "TagSpecifications"),
+        ("ec2", "CreateFleetRequest", "Type"),
+        ("ec2", "RunInstancesRequest", "TagSpecifications"),
         ("ec2", "RunInstancesRequest", "IamInstanceProfile"),
     ],
 )

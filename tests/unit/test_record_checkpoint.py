@@ -99,7 +99,7 @@ def test_the_command_finds_its_notice() -> None:
 
 
 def test_a_crash_before_the_write_loses_nothing() -> None:
-    """Where no item names the command, its result counts for the latest notice that waits for one."""
+    """Where no item names the command, its result counts for the interruption that waits for one."""
     world = world_with(asked(rebalance(age=60), None), asked(notice(), None))
     world.record(result_event())
     assert world.outcome(notice())[0] is Outcome.SAVED
@@ -112,11 +112,12 @@ def test_a_crash_before_the_write_loses_nothing() -> None:
         (Row(notice(age=9)), Row(rebalance(age=5))),
         (Row(rebalance(age=5)), Row(notice(age=600), outcome=Outcome.MISSED)),
         (Row(notice(age=5), outcome=Outcome.FAILED), Row(rebalance(age=9), outcome=Outcome.FAILED)),
+        (Row(rebalance(age=9)), Row(rebalance(age=5))),
     ],
-    ids=["the interruption", "the open one", "the interruption of two failed"],
+    ids=["the interruption", "the open one", "the interruption of two failed", "the more urgent of two alike"],
 )
 def test_the_likeliest_of_two_waits_for_it(first: Row, second: Row) -> None:
-    """Of two notices that no item's command decides between, the open one is meant, and of two such the interruption: the other is superseded."""
+    """Of two notices that no item's command decides between, the open one is meant, of two such the one that is asked where both come together."""
     world = world_with(second, first)
     world.record(result_event(at=NOW))
     assert (first.outcome, second.outcome is Outcome.SAVED) == (Outcome.SAVED, False)

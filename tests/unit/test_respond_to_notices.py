@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spot_responder.domain.errors import ConfigurationError, InvalidInput, Refused
 from spot_responder.domain.jobs import Told
 from spot_responder.domain.lines import Happened
-from spot_responder.domain.notices import Action, Notice, NoticeKind
+from spot_responder.domain.notices import Action, Notice, NoticeKind, seconds_between
 from spot_responder.domain.plans import Outcome
 from spot_responder.use_cases.ports import Record
 from spot_responder.use_cases.respond_to_notices import RespondToNotices
@@ -327,8 +327,48 @@ def test_answers_are_written_while_the_next_command_is_sent() -> None:
     world.beside = AtLast
     world.notices = SlowTable(world.clock, rows=world.notices.rows)
     assert world.respond(*many(150)) == set()
-    assert [(sent.at - NOW).total_seconds() for sent in world.commands.sent] == [0, 0, 10]
+    sent_at = {sent.command_id: sent.at for sent in world.commands.sent}
+    assert [(at - NOW).total_seconds() for at in sent_at.values()] == [0, 0, 10]
     assert all(row.command_id for row in world.notices.rows.values())
+    assert all(line.seconds_since_event == seconds_between(notice().time, sent_at[line.command_id or ""]) for line in world.story.lines)
+    assert len(world.story.lines) == 150
+
+
+@pytest.mark.parametrize("beside", [AtOnce, AtLast])
+def test_a_command_is_told_though_the_write_before_it_fails(beside: type[Executor]) -> None:
+    """If a write fails as nothing should, the batch fails; the command that was sent meanwhile has its lines, and no third one is sent."""
+    world = world_with(*many(150))
+    world.beside = beside
+    world.notices.failures.plan("answer", RuntimeError("the table is no table"))
+    with pytest.raises(RuntimeError):
+        world.respond(*many(150))
+    assert len(world.commands.sent) == 2
+    assert {line.command_id for line in world.story.lines} == {"command-1", "command-2"}
+
+
+def test_the_answers_are_written_before_jobs_are_told() -> None:
+    """When a job is told, the item names its attempt: should we crash then, the next delivery tells it again."""
+    world = jobs_world(notice(1), notice(2))
+    world.beside = AtLast
+    world.jobs = LookingJobs(world.notices, waiting=world.jobs.waiting)
+    world.respond(notice(1), notice(2))
+    assert len(world.jobs.told) == 2
+
+
+@dataclass(slots=True)
+class LookingJobs(FakeJobs):
+    """Jobs that look whether their attempts are on the items."""
+
+    notices: FakeNoticesTable = field(default_factory=FakeNoticesTable)
+
+    def __init__(self, notices: FakeNoticesTable, waiting: dict[str, Attempt | None]) -> None:
+        FakeJobs.__init__(self, waiting)
+        self.notices = notices
+
+    def interrupted(self, attempts: Mapping[Attempt, Notice]) -> Iterator[tuple[Attempt, Told]]:
+        """Look, then tell."""
+        assert {self.notices.of(told_of).replaces for told_of in attempts.values()} == set(attempts)
+        return FakeJobs.interrupted(self, attempts)
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ def test_the_calls_to_the_table(aws: AwsOverHttp) -> None:
     assert aws.counts("dynamodb") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1}
 
 
-def test_answers_are_written_beside(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_written_beside(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The answers of a command are written by another thread while the next command is sent: here, neither ends without the other."""
     monkeypatch.setattr(respond_to_notices, "ThreadPoolExecutor", ThreadPoolExecutor)
     notices = [fresh(number) for number in range(100)]
@@ -88,6 +88,7 @@ def test_answers_are_written_beside(aws: AwsOverHttp, monkeypatch: pytest.Monkey
     assert invoke("respond_to_notices", stream(notices)) == {"batchItemFailures": []}
     assert aws.counts("dynamodb", "ssm") == {"dynamodb:BatchExecuteStatement": 4, "dynamodb:BatchGetItem": 1, "ssm:SendCommand": 2}
     assert threading.active_count() == 1
+    assert {(line["event"], line["request_id"]) for line in told(capsys)} == {("checkpoint_asked", "request-1")}
 
 
 def test_the_calls_of_a_batch_of_jobs(aws: AwsOverHttp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

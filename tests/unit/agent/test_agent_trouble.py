@@ -191,6 +191,22 @@ def test_record_that_is_not_taken_at_once_is_written_again(monkeypatch: pytest.M
     assert "stopped_at" in world.records[1]
 
 
+def test_record_that_is_never_taken_keeps_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the table takes no record, the instance is let go after ten seconds, and the job goes on long before."""
+    world = World(program_seconds=LONG_JOB_SECONDS)
+
+    def refuse(jobs: FakeJobs, _: Mapping[str, float | str]) -> None:
+        raise Unavailable(f"dynamodb:UpdateItem: ThrottlingException: attempt {jobs.me.attempt}")
+
+    monkeypatch.setattr(FakeJobs, "record_attempt", refuse)
+    first = working(world, 40)
+    first.warn()
+    world.run(lambda world: world.job_now().owner == 2)
+    handed_over = world.now
+    world.run(lambda _: not first.is_alive)
+    assert 9 < world.now - handed_over < 12
+
+
 def test_failed_attempt_is_recorded() -> None:
     """Why an attempt failed is in its record as well as in what the state machine is told."""
     world = World(exit_status=3, attempts_allowed=1)

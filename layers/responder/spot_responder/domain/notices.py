@@ -41,7 +41,7 @@ class NoticeKey:
     notice_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # without slots, for the key's sake
 class Notice:
     """What AWS said, and when (``time`` is the event's own, aware, whole seconds)."""
 
@@ -55,7 +55,7 @@ class Notice:
 
     @cached_property
     def key(self) -> NoticeKey:
-        """The key under which a second copy of this notice is the same item. Asked for nine times on the way of a notice, made once."""
+        """The key under which a second copy of this notice is the same item. Made once, since every step asks for it."""
         notice_id = f"{self.instance_id}#{self.kind}#{timestamp(self.time)}"
         return NoticeKey(account_region(self.account, self.region), notice_id)
 

@@ -93,11 +93,12 @@ def supersede(plans: Iterable[Plan]) -> list[Plan]:
     """Leave one checkpoint for each instance: the interruption's before the rebalance's, then the most urgent."""
     chosen: dict[str, Plan] = {}
     decided = []
-    for plan in sorted(plans, key=_by_strength):
+    for plan in sorted(plans, key=lambda plan: strength(plan.notice)):
         first = chosen.setdefault(plan.notice.instance_id, plan) if plan.is_checkpoint else plan
         decided.append(plan if first is plan else Plan(plan.notice, f"answered by the {first.notice.kind} that came with it", Outcome.SUPERSEDED))
     return decided
 
 
-def _by_strength(plan: Plan) -> tuple[bool, datetime]:
-    return plan.notice.kind is not NoticeKind.INTERRUPTION, plan.notice.deadline
+def strength(notice: Notice) -> tuple[bool, datetime]:
+    """Return what sorts the notices of one instance: an interruption first, then the most urgent."""
+    return notice.kind is not NoticeKind.INTERRUPTION, notice.deadline

@@ -49,7 +49,7 @@ class PutOff:
 
 @dataclass(slots=True)
 class AskCheckpoints:
-    """Ask, and yield each result as soon as it is known, so that it can be written down before the next call."""
+    """Ask, and yield each result as soon as it is known, so that it can be told, and its writing begin, before the next call."""
 
     commands: Commands
     clock: Clock

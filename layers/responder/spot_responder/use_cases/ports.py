@@ -75,7 +75,7 @@ class NotWritten:
 
 
 type Written = bool | Closing | NotWritten
-"""Whether an answer took effect, or why it could not be written. False: the notice was closed by another function, or asked before, or is gone.
+"""Whether an answer took effect, or why it could not be written. False: an outcome for what another function closed or what was asked; no item.
 
 ``Closing``: what an earlier answer made of the notice, perhaps a try of our own whose answer was lost. It stands, and its line may be missing.
 """

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from spot_responder.domain import lines
 from spot_responder.domain.errors import CallFailed, InvalidInput
 from spot_responder.domain.events import CheckpointResult, parse_as
-from spot_responder.domain.notices import NoticeKind, account_region, seconds_between
-from spot_responder.domain.plans import Outcome
+from spot_responder.domain.notices import account_region, seconds_between
+from spot_responder.domain.plans import Outcome, strength
 from spot_responder.use_cases.ports import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from spot_responder.use_cases.ports import Clock, Commands, NoticesTable, Record, Story
 
@@ -64,15 +63,11 @@ def answered_by(result: CheckpointResult, records: Sequence[Record], by: str) ->
 
     Where this very invocation closed one before and never heard of it, it is that one. Usually its item names the command. If the
     function that sent it was stopped before it could write that, or never heard that it was sent, the result counts for a notice of
-    the instance that has no command: one that is still open, an interruption (of two, the recommendation is superseded), the latest.
+    the instance that has no command: one that is still open, and of two the one that is asked when they come together.
     """
     ours = [record for record in records if record.closing is not None and record.closing.by == by]
     asked = [record for record in records if record.command_id == result.command_id]
     unsure = (None, Outcome.FAILED, Outcome.MISSED)
     waiting = [record for record in records if not record.command_id and record.outcome in unsure and record.notice.time <= result.time]
     candidates = ours or asked or waiting
-    return max(candidates, key=_likelihood, default=None)
-
-
-def _likelihood(record: Record) -> tuple[bool, bool, datetime]:
-    return record.outcome is None, record.notice.kind is NoticeKind.INTERRUPTION, record.notice.time
+    return min(candidates, key=lambda record: (record.outcome is not None, strength(record.notice)), default=None)

@@ -46,7 +46,8 @@ KEYS_AT_ONCE = 100
 READING_TIME = timedelta(seconds=10)
 """For the table to say what was done before. Longer, no checkpoint waits for that: rather twice than not at all."""
 QUICK_WRITE = timedelta(seconds=1)
-"""A table that takes longer is written after all commands are sent."""
+"""Calls of a command's write begin within this time. What is not written by then is written after all commands are sent."""
+NO_WRITE = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ class Unwritten:
 
 @dataclass(frozen=True, slots=True)
 class RespondToNotices:
-    """Answer the notices of one stream batch. ``beside`` makes the executor of what is written while commands are sent."""
+    """Answer the notices of one stream batch.
+
+    ``beside`` makes the executor, of one worker, in which answers are written while commands are sent: one for each batch. The end of its
+    ``with`` waits for the write. While it works, only it uses ``notices``.
+    """
 
     notices: NoticesTable
     fleet: Fleet
@@ -144,10 +149,10 @@ class RespondToNotices:
             for result in ask(plan.notice for plan in plans if plan.is_checkpoint):
                 match result:
                     case Asked(notices, command_id):
-                        asked = [plan_of[notice.key] for notice in notices]
+                        answers = self._tell_asked([plan_of[notice.key] for notice in notices], command_id, instances)
                         unwritten += writing.result() if writing else []
                         is_quick = all(left.trouble.for_good for left in unwritten)
-                        writing = beside.submit(self._note_asked, asked, command_id, instances, until, is_quick=is_quick)
+                        writing = beside.submit(self._write_within, QUICK_WRITE if is_quick else NO_WRITE, answers, until)
                     case NotAsked(notice, reason):
                         to_close.append(Plan(notice, reason, Outcome.FAILED, plan_of[notice.key].replaces))
                     case PutOff(notices):
@@ -195,18 +200,16 @@ class RespondToNotices:
             until,
         )
 
-    def _note_asked(self, plans: Sequence[Plan], command_id: str, instances: Instances, until: datetime, *, is_quick: bool) -> list[Unwritten]:
-        """Tell first: should we crash before the write, the command is sent again, and that is told again.
-
-        While the table is quick it is written at once, so that a crash repeats few commands. Where it is not, the other commands come first.
-        """
+    def _tell_asked(self, plans: Sequence[Plan], command_id: str, instances: Instances) -> list[Answer]:
+        """Tell before anything is waited for, and return what is to be written: should we crash before that, all is done and told again."""
         now = self.clock.now()
         for plan in plans:
             self.story.tell(lines.checkpoint_asked(plan.notice, command_id, now))
-        return self._write(
-            [Answer(plan.notice, now, instances.get(plan.notice.instance_id), command_id=command_id, replaces=plan.replaces) for plan in plans],
-            min(until, now + QUICK_WRITE) if is_quick else now,
-        )
+        return [Answer(plan.notice, now, instances.get(plan.notice.instance_id), command_id=command_id, replaces=plan.replaces) for plan in plans]
+
+    def _write_within(self, time: timedelta, answers: Sequence[Answer], until: datetime) -> list[Unwritten]:
+        """Write while the table is quick, so that a crash repeats few commands. Where it is not, the other commands come first."""
+        return self._write(answers, min(until, self.clock.now() + time))
 
     def _write(self, answers: Sequence[Answer], until: datetime) -> list[Unwritten]:
         """Write answers once, telling of the notices closed as it goes; return those that are still to be written."""
