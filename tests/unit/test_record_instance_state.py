@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +118,14 @@ def test_a_notice_after_the_end_is_of_another_life() -> None:
     world = world_with(Row(later))
     world.end("stopped")
     assert (world.story.lines, world.notices.of(later).outcome) == ([], None)
+
+
+def test_a_notice_of_the_same_second_is_of_this_life() -> None:
+    """Events have whole seconds: who ends in the second of its notice was warned before."""
+    last = replace(notice(), time=END)
+    world = world_with(Row(last))
+    world.end("terminated")
+    assert world.notices.of(last).outcome is Outcome.MISSED
 
 
 @pytest.mark.parametrize("call", ["of_instance", "close", "mark_gone"])
