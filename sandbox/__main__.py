@@ -61,6 +61,8 @@ def _env(options: argparse.Namespace) -> int:
     directory = state_directory(options.directory)
     state = running(directory)
     if state is None:
+        # For who puts `&&` behind the eval: what comes next would go to an account.
+        sys.stdout.write("false\n")
         msg = "The sandbox is not running; start it with `python -m sandbox start`."
         raise SandboxError(msg)
     sys.stdout.write(f"unset {' '.join(client_unset())}\n")

@@ -89,7 +89,7 @@ class _Demonstration:
         self._warm()
         story = Story(self.remote, datetime.now(UTC))
         since = time.time()
-        self.screen.say("\nThe story, as `aws logs tail /aws/events/spotinterruptions` shows it:\n")
+        self.screen.say("\nThe story, the messages of `aws logs tail /aws/events/spotinterruptions`:\n")
         self._rebalance(players, story)
         burst = self._interrupt(players)
         self._watch(players, story)

@@ -254,10 +254,12 @@ def test_tail_of_streams(tail: Callable[..., subprocess.Popen[str]]) -> None:
 
 
 def test_queues_are_looked_for_here(sandbox: State, aws: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`aws sqs`, for which version 1 has an address of its own, speaks to the sandbox as well."""
+    """`aws sqs`, for which version 1 has an address of its own, speaks to the sandbox as well; version 2's option about the pager is known."""
     url = aws("sqs").create_queue(QueueName="asked-for")["QueueUrl"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    script = "\n".join([*aws_cli.aws_exports(tmp_path), "exec aws sqs list-queues --queue-name-prefix asked-for --query QueueUrls --output text"])
+    script = "\n".join(
+        [*aws_cli.aws_exports(tmp_path), "exec aws sqs list-queues --queue-name-prefix asked-for --no-cli-pager --query QueueUrls --output text"]
+    )
     environment = client_process_environment(sandbox.endpoint) | {"PATH": "/usr/bin:/bin"}
     asked = subprocess.run(["/bin/bash", "-c", script], cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60, check=False)
     assert asked.stdout == f"{url}\n", asked.stderr

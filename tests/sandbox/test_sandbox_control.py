@@ -130,3 +130,11 @@ def test_a_directory_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixt
     wanted = tmp_path / "file" / "state"
     assert main(["start", "--port", "0", "--directory", str(wanted)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"{wanted} cannot be made (Not a directory): give another --directory."
+
+
+def test_no_environment_of_what_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who evaluates the environment of a sandbox that does not run fails, so that what comes next does not go to an account."""
+    assert main(["env", "--directory", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "start it with `python -m sandbox start`" in printed.err
+    assert subprocess.run(["/bin/bash", "-c", 'eval "$0" && echo went on', printed.out], capture_output=True, check=False).stdout == b""
