@@ -41,7 +41,7 @@ SAFETY_FACTOR = 1.5
 LONGEST_MARGIN_SECONDS = 3.0
 SHORTEST_MARGIN_SECONDS = 1.0
 MARGIN_SHARE = 0.1
-"""The final checkpoint begins 1.5 times its measured duration before the deadline, and a margin of 3 s, or a tenth of a short notice."""
+"""So many times the longest of the last checkpoints, and a margin of 3 s or a tenth of a short notice, are left when the final one begins."""
 KILL_SHARE = 2 / 3
 """Of the margin, 2 s of the longest: a fixed time would leave the program none to save itself after a short notice."""
 LAST_WORD_SECONDS = 60.0

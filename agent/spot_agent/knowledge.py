@@ -20,6 +20,8 @@ BLIND_SECONDS = 10.0
 """Without a look at the item for so long, the agent may have been frozen, or cut off from the table: it looks before it writes or judges."""
 GUESSED_CHECKPOINT_SECONDS = 3.0
 """How long a checkpoint takes, while none has been measured."""
+RECENT_CHECKPOINTS = 3
+"""One quick checkpoint among slow ones is no promise for the last."""
 SHUTDOWN = "shutdown"
 """The action of a notice that comes from the operating system and not from EC2."""
 SHUTDOWN_SECONDS = 25.0
@@ -172,7 +174,7 @@ class Known:
     safe_since: float = NEVER
     wanted_since: float = NEVER
     save_due_at: float = float("inf")
-    seconds: float | None = None
+    recent_seconds: tuple[float, ...] = ()
     trouble: str = ""
     trouble_at: float = NEVER
     percent: float = 0.0
@@ -214,13 +216,13 @@ class Known:
         return max(self.looked_at, last.at if last else NEVER)
 
     def checkpoint_seconds(self, now: float) -> float:
-        """Return how long a checkpoint takes: measured here, by an earlier attempt, or guessed.
+        """Return how long a checkpoint may take: the longest of the last ones here, as measured by an earlier attempt, or guessed.
 
         One that takes longer than usual at this moment shows that things are slow; but not for ever, since a store out of reach is no
         reason to stop working.
         """
         before = self.job.checkpoint_seconds if self.job else None
-        expected = self.seconds or before or GUESSED_CHECKPOINT_SECONDS
+        expected = max(self.recent_seconds, default=before or GUESSED_CHECKPOINT_SECONDS)
         present = now - self.activity.began if self.activity and self.activity.do is Do.SAVE else 0.0
         return max(expected, min(present, GUESSED_CHECKPOINT_SECONDS))
 
@@ -306,7 +308,8 @@ class Known:
 
     def save_ended(self, saved: Saved, now: float) -> Known:
         """A save is done but for its record in the item."""
-        return replace(self, saved=saved, seconds=saved.seconds).tried(saved.do, now, worked=True)
+        recent = (*self.recent_seconds, saved.seconds)[-RECENT_CHECKPOINTS:]
+        return replace(self, saved=saved, recent_seconds=recent).tried(saved.do, now, worked=True)
 
     def save_failed(self, do: Do, why: str, now: float) -> Known:
         """A save came to nothing; it is tried again with backoff."""

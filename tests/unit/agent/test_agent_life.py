@@ -9,7 +9,7 @@ import pytest
 
 from spot_agent.decisions import kill_time, last_moment
 from spot_agent.job import Checkpoint
-from spot_agent.knowledge import Known, Me, Notice
+from spot_agent.knowledge import Do, Known, Me, Notice, Saved
 from tests.unit.agent.world import JOB_SECONDS, Instance, World
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_notice_leads_to_a_checkpoint_at_once() -> None:
 def test_a_program_has_time_to_save_itself_before_it_is_killed(notice_seconds: float, seconds: float) -> None:
     """Between the last moment and the kill lie 1.5 times a checkpoint and a third of the margin, however short the notice."""
     notice = Notice("terminate", notice_seconds, 0.0)
-    known = Known(Me("job", 1, "i-1", "a"), notice=notice, seconds=0.4)
+    known = Known(Me("job", 1, "i-1", "a"), notice=notice, recent_seconds=(0.4,))
     assert kill_time(notice) - last_moment(known, 0.0) == pytest.approx(1.5 * 0.4 + seconds)
     assert notice.deadline - kill_time(notice) == pytest.approx(2 * seconds)
 
@@ -118,6 +118,16 @@ def test_slow_checkpoints_begin_earlier(monkeypatch: pytest.MonkeyPatch) -> None
     assert stopped is not None
     assert deadline - stopped >= 33.0
     assert world.job_now().final == 1
+
+
+def test_a_quick_checkpoint_promises_nothing() -> None:
+    """The last checkpoint is expected to take as long as the longest of the three before it; what was slow before those is forgotten."""
+    known = Known(Me("job", 1, "i-1", "a"))
+    expected = []
+    for number, seconds in enumerate([9.0, 2.0, 0.1, 0.2, 0.3]):
+        known = known.save_ended(Saved(Do.SAVE, None, float(number), seconds), float(number))
+        expected.append(known.checkpoint_seconds(float(number)))
+    assert expected == [9.0, 9.0, 9.0, 2.0, 0.3]
 
 
 def test_five_interruptions_two_of_them_while_booting() -> None:
