@@ -71,8 +71,11 @@ def _render(number: int) -> Wanted:
 
 
 def interrupted(players: Sequence[Player]) -> list[Player]:
-    """Return those that are interrupted, those apart that get a special one spread among the others."""
-    return sorted((player for player in players if player.part.interrupted), key=lambda player: player.instance_id)
+    """Return those that are interrupted, those apart that get a special one spread among the others.
+
+    Who is to be forgotten comes in the first wave: before that is described lies the batching window, in which EC2 can forget.
+    """
+    return sorted((player for player in players if player.part.interrupted), key=lambda player: (not player.part.forgotten, player.instance_id))
 
 
 def rebalanced(players: Sequence[Player]) -> list[Player]:
