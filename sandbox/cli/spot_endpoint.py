@@ -14,7 +14,7 @@ from awscli.customizations.overridesslcommonname import SSL_COMMON_NAMES  # type
 
 
 def awscli_initialize(event_hooks: Any) -> None:
-    """Have the endpoint looked at first; AWS's command line calls this for each plugin that its configuration names."""
+    """Have the endpoint looked at first, and the option known; AWS's command line calls this for each plugin that its configuration names."""
     event_hooks.register_first("before-building-argument-table-parser", give_endpoint)
     event_hooks.register("building-top-level-params", take_no_pager)
 
